@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-
+
+.PHONY: demo test check format bench schemas models clean
+
+demo: $(STAMP)demo
+	$(BIN)/fleet demo --out build/demo $(DEMO_ARGS)
+
+test: $(STAMP)dev
+	$(BIN)/python tests/system_packages.py
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP)dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m fleet_contract.schema --check docs
+
+format: $(STAMP)dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)dev
+	$(BIN)/python -m benchmarks $(ONLY)
+
+schemas: $(STAMP)dev
+	$(BIN)/python -m fleet_contract.schema docs
+
+models: $(STAMP)dev
+	$(BIN)/python -m models
+
+clean:
+	rm -rf build dist *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP)%: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	touch $@

@@ -1,0 +1,205 @@
+"""Typed configuration of the daemon: what each part receives, as plain frozen dataclasses.
+
+Reading and checking (TOML, environment, units, unknown keys) is `edge_agent/configuration.py`, which runs in a short-lived
+child so that the daemon never imports pydantic. Each part receives its own slice alone.
+Durations are seconds, sizes are bytes.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """One MQTT broker and how to sign in there."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    username: str | None = None
+    password_file: str | None = None
+    """A file with the password and nothing else; read at each connect, so it can be replaced while running."""
+    tls: bool = False
+    ca_file: str | None = None
+    """Certificates to trust instead of the system's."""
+    cert_file: str | None = None
+    key_file: str | None = None
+    keepalive: float = 30.0
+    session_expiry: float = 7 * 86400.0
+    """How long the broker keeps the session of a device that is away."""
+    receive_maximum: int = 100
+    """How many unacknowledged messages the broker may send."""
+    window: int = 64
+    """How many unacknowledged messages this client holds; never more than the broker's Receive Maximum."""
+    backoff_min: float = 1.0
+    backoff_max: float = 120.0
+    max_packet_bytes: int = 1024 * 1024
+
+
+class Format(StrEnum):
+    """The payload formats."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """How payloads on a pipeline's source are read."""
+
+    topic: str
+    """MQTT topic filter."""
+    qos: int = 1
+    format: Format = Format.JSON
+    id_path: str | None = "id"
+    """Dotted path of the event's own id inside a JSON payload."""
+    time_path: str | None = "time"
+    """Dotted path of the event time: RFC 3339, or seconds or milliseconds since 1970."""
+    device_path: str | None = None
+    """Dotted path of the sensor's id inside a JSON payload."""
+    device_level: int | None = None
+    """Position in the topic (counted from 0) that holds the sensor's id. Without either the topic itself is the device."""
+    text_path: str | None = None
+    """For format `text`: dotted path of the text inside a JSON payload; without it the payload is the text."""
+    values: dict[str, str] = field(default_factory=dict)
+    """Reading name to its dotted path; empty means every leaf is a reading named by its path."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Reading name to its SenML unit."""
+    naive_zone: str = "UTC"
+    """The zone of times that carry none."""
+    max_bytes: int = 256 * 1024
+    max_depth: int = 32
+    max_values: int = 10_000
+
+
+class WindowKind(StrEnum):
+    """How events are gathered."""
+
+    COUNT = "count"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSettings:
+    """Which events are scored together, for each sensor of its own."""
+
+    kind: WindowKind = WindowKind.COUNT
+    size: float = 1
+    """Events (kind `count`) or seconds of event time (kind `time`)."""
+    step: float | None = None
+    """Events or seconds between the starts of two windows; default `size`, which is a tumbling window. At most `size`."""
+    lateness: float = 0.0
+    """Kind `time`: how far the watermark stays behind the newest event time of the sensor, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionSettings:
+    """From scores to a state; what is None is taken from the model's manifest."""
+
+    label: str | None = None
+    threshold: float | None = None
+    hysteresis: float | None = None
+    """The state switches on at the threshold and off below threshold minus hysteresis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """Source, window, model, decision, output: a pipeline is a value."""
+
+    name: str
+    source: IngestSettings
+    window: WindowSettings = field(default_factory=WindowSettings)
+    model: str | None = None
+    """None gives the readings themselves, one result for each window."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Model input to the name of the reading; an input that is not listed takes the reading of its own name."""
+    decision: DecisionSettings = field(default_factory=DecisionSettings)
+    durable: bool = False
+    """True: a result leaves the outbox on the controller's acknowledgement; False: on the broker's PUBACK."""
+    local_topic: str | None = None
+    """If set, results are published on the site broker too, under this topic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Bounds of agent.db. What does not fit withholds acknowledgements on the site link."""
+
+    commit_rows: int = 256
+    """A group commit starts when this many events wait,"""
+    commit_delay: float = 0.005
+    """or when the oldest has waited this long (seconds)."""
+    max_journal_rows: int = 200_000
+    max_outbox_rows: int = 1_000_000
+    max_outbox_bytes: int = 512 * 1024**2
+    min_free_bytes: int = 16 * 1024**2
+    """Of the disk, kept free by refusing new rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceSettings:
+    """Workers."""
+
+    python: dict[str, str] = field(default_factory=dict)
+    """Runtime to the Python interpreter that runs its workers; default is the daemon's own."""
+    threads: int = 1
+    max_batch: int = 64
+    deadline: float = 10.0
+    """Seconds for one batch; behind it the worker is killed."""
+    load_timeout: float = 60.0
+    memory_bytes: int = 2 * 1024**3
+    """Address space of a worker (RLIMIT_AS); 0 is no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSettings:
+    """Where signed releases come from and what is tried."""
+
+    url: str | None = None
+    """Base URL of the controller's HTTP server; None: this device takes no updates."""
+    token_file: str | None = None
+    """A file with the device's HTTP token and nothing else."""
+    root_file: str | None = None
+    """The first trusted TUF root, from `fleet device add`."""
+    ca_file: str | None = None
+    max_attempts: int = 5
+    retry_min: float = 5.0
+    retry_max: float = 600.0
+    test_timeout: float = 60.0
+    fetch_timeout: float = 3600.0
+    max_bundle_bytes: int = 512 * 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSettings:
+    """Health reports."""
+
+    interval: float = 60.0
+
+
+class LogLevel(StrEnum):
+    """Least severity that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """Everything."""
+
+    device: str
+    state_dir: str
+    control_socket: str
+    log_level: LogLevel = LogLevel.INFO
+    log_json: bool | None = None
+    """None: JSON unless standard error is a terminal."""
+    qos0_buffer: int = 1000
+    """How many QoS 0 events wait in memory at most; more are dropped and counted as `qos0_overflow`."""
+    fleet: BrokerSettings
+    site: BrokerSettings
+    store: StoreSettings = field(default_factory=StoreSettings)
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+    updates: UpdateSettings = field(default_factory=UpdateSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    pipelines: tuple[PipelineSettings, ...] = ()

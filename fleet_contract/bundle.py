@@ -1,0 +1,112 @@
+"""The bundle: one uncompressed tar of plain files, checked whole before anything in it is unpacked or loaded.
+
+The same checks run in `fleet model build`, in the controller and on the device. They work on a seekable binary file that
+the caller has opened, and never write.
+"""
+
+import tarfile
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from fleet_contract.manifest import (
+    MANIFEST_NAME,
+    GoldenSample,
+    Manifest,
+    ManifestError,
+    parse_golden,
+    parse_manifest,
+)
+from fleet_contract.reasons import Reason
+
+MAX_BUNDLE_BYTES: Final = 2 * 1024**3
+MAX_ENTRIES: Final = 32
+MAX_TEXT_BYTES: Final = 8 * 1024**2
+"""Of `model.toml` and the golden samples, which are read into memory."""
+
+
+class BundleError(ValueError):
+    """The bundle is refused. `reason` is the code that travels; the text says what and where."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class BundleEntry:
+    """One file in the tar: where its bytes lie."""
+
+    name: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleIndex:
+    """A checked bundle."""
+
+    manifest: Manifest
+    golden: tuple[GoldenSample, ...]
+    entries: dict[str, BundleEntry]
+
+
+def read_bundle(file: BinaryIO, *, max_bytes: int = MAX_BUNDLE_BYTES) -> BundleIndex:
+    """Check a bundle and return its manifest, golden samples and index.
+
+    Raises BundleError: links, devices, folders, sparse files, duplicate names, names with a slash or a leading dot, more or
+    fewer entries than the manifest names, or sizes over the limits.
+    """
+    file.seek(0, 2)
+    size = file.tell()
+    if size > max_bytes:
+        raise BundleError(Reason.BUNDLE_TOO_LARGE, f"bundle has {size} bytes, allowed are {max_bytes}")
+    file.seek(0)
+    entries = _list_entries(file)
+    try:
+        manifest = parse_manifest(_read_text(file, entries, MANIFEST_NAME))
+        wanted = {MANIFEST_NAME, manifest.file, manifest.golden}
+        for name in sorted(wanted - set(entries)):
+            raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r}, which the manifest names, is missing")
+        for name in sorted(set(entries) - wanted):
+            raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is not named by the manifest")
+        golden = parse_golden(_read_text(file, entries, manifest.golden), manifest)
+    except ManifestError as error:
+        raise BundleError(Reason.MANIFEST_INVALID, str(error)) from error
+    return BundleIndex(manifest, golden, entries)
+
+
+def _list_entries(file: BinaryIO) -> dict[str, BundleEntry]:
+    entries: dict[str, BundleEntry] = {}
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                name = member.name
+                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:
+                    raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is not a plain file")
+                if "/" in name or "\\" in name or "\0" in name or name.startswith(".") or not name:
+                    raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is not a plain file name")
+                if name in entries:
+                    raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} stands twice")
+                if len(entries) >= MAX_ENTRIES:
+                    raise BundleError(Reason.BUNDLE_INVALID, f"more than {MAX_ENTRIES} entries")
+                entries[name] = BundleEntry(name, member.offset_data, member.size)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, UnicodeError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(Reason.BUNDLE_INVALID, f"not an uncompressed tar: {error}") from error
+    file.seek(0, 2)
+    end = file.tell()
+    for entry in entries.values():
+        if entry.offset + entry.size > end:
+            raise BundleError(Reason.BUNDLE_INVALID, f"entry {entry.name!r} is cut off")
+    return entries
+
+
+def _read_text(file: BinaryIO, entries: dict[str, BundleEntry], name: str) -> bytes:
+    entry = entries.get(name)
+    if entry is None:
+        raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is missing")
+    if entry.size > MAX_TEXT_BYTES:
+        raise BundleError(Reason.BUNDLE_TOO_LARGE, f"entry {name!r} has {entry.size} bytes, allowed are {MAX_TEXT_BYTES}")
+    file.seek(entry.offset)
+    return file.read(entry.size)

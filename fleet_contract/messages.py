@@ -1,0 +1,357 @@
+"""Every message of the contract, typed once. JSON Schema is generated from these types into `docs/schemas/`.
+
+Encoding is JSON in UTF-8. Times are RFC 3339 in UTC. A receiver ignores fields that it does not know, so fields may be added
+with a default; nothing is ever renamed or given a new meaning.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+
+class Message(Struct, frozen=True):
+    """The base of all messages and of the records inside them."""
+
+
+class LinkState(StrEnum):
+    """Whether a device has a session on the fleet broker."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class UpdateState(StrEnum):
+    """Where one update stands on a device; the transitions are the table in `edge_agent/updates/machine.py`."""
+
+    WAITING = "waiting"
+    FETCHING = "fetching"
+    VERIFYING = "verifying"
+    STAGING = "staging"
+    TESTING = "testing"
+    ACTIVATING = "activating"
+    COMMITTED = "committed"
+    REJECTED = "rejected"
+    ROLLED_BACK = "rolled_back"
+
+
+# ---- device to controller: last-value slots -------------------------------------------------------------------------
+
+
+class Hardware(Message, frozen=True, kw_only=True):
+    """What the device is, for choosing variants and for people."""
+
+    machine: str
+    """As `uname -m`: `aarch64`, `x86_64`."""
+    board: str | None = None
+    """The device tree's model, such as `Raspberry Pi 4 Model B Rev 1.4`, where there is one."""
+    cpus: int
+    memory_bytes: int
+
+
+class Birth(Message, frozen=True, kw_only=True):
+    """Online or offline. Published retained at every connect; the last will is the same with `state` offline.
+
+    Slots are ordered by (`stream`, `counter`): within one stream the higher counter is the newer value.
+    """
+
+    state: LinkState
+    stream: str
+    counter: int
+    boot_id: str
+    contract_low: int
+    contract_high: int
+    agent_version: str
+    python_version: str
+    operating_system: str
+    hardware: Hardware
+    time: str
+
+
+class ModelState(Message, frozen=True, kw_only=True):
+    """A model that answers on the device now. This is the device's attestation of what runs."""
+
+    model: str
+    release: int
+    version: str
+    digest: str
+    """`sha256:` and the hash of the bundle, computed over the bytes that were unpacked and loaded."""
+    provider: str
+    """The execution provider that really ran, as the runtime reports it."""
+    since: str
+
+
+class UpdateReport(Message, frozen=True, kw_only=True):
+    """Where the newest update of one model stands; kept after it has ended, so that its reason can be read."""
+
+    model: str
+    release: int
+    state: UpdateState
+    reason: str | None = None
+    detail: str | None = None
+    attempts: int = 0
+    fetched_bytes: int = 0
+    total_bytes: int = 0
+    since: str
+
+
+class Reported(Message, frozen=True, kw_only=True):
+    """What runs. Published retained on every change and at every connect."""
+
+    stream: str
+    counter: int
+    boot_id: str
+    revision: int
+    """The revision of the last desired state that this device has taken in; 0 before the first."""
+    models: tuple[ModelState, ...] = ()
+    updates: tuple[UpdateReport, ...] = ()
+    time: str
+
+
+# ---- device to controller: streams ----------------------------------------------------------------------------------
+
+
+class ModelHealth(Message, frozen=True, kw_only=True):
+    """One model's work since the last health message, and its worker's memory now."""
+
+    model: str
+    release: int
+    inferences: int
+    errors: int
+    restarts: int
+    queue: int
+    """Windows that wait for this model."""
+    p50_ms: float | None = None
+    """Latency of an event: from its arrival on the link to its result's commit; null when there was none."""
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    memory_bytes: int | None = None
+    """Proportional set size of the worker process."""
+
+
+class Health(Message, frozen=True, kw_only=True):
+    """Periodic health. Not kept in the outbox: the next one replaces it."""
+
+    time: str
+    boot_id: str
+    interval_s: float
+    uptime_s: float
+    cpu_percent: float
+    """Of the whole device, all cores together, 0 to 100."""
+    memory_percent: float
+    daemon_memory_bytes: int
+    """Proportional set size of the daemon."""
+    temperature_celsius: float | None = None
+    disk_free_bytes: int
+    outbox_rows: int
+    outbox_bytes: int
+    journal_rows: int
+    results_per_minute: float
+    links: dict[str, bool]
+    """Link name (`site`, `fleet`) to whether it is connected."""
+    counters: dict[str, int] = {}
+    """Totals since the agent started; their names are listed in `docs/protocol.md`."""
+    models: tuple[ModelHealth, ...] = ()
+
+
+class NoteKind(StrEnum):
+    """What a note tells."""
+
+    UPDATE = "update"
+    DEAD_LETTER = "dead_letter"
+    WORKER = "worker"
+    STORE = "store"
+    AGENT = "agent"
+
+
+class Note(Message, frozen=True, kw_only=True):
+    """Something that must not be lost. Leaves the device's outbox on the controller's acknowledgement alone."""
+
+    stream: str = ""
+    seq: int = 0
+    time: str
+    kind: NoteKind
+    reason: str | None = None
+    detail: str
+    model: str | None = None
+    release: int | None = None
+    state: UpdateState | None = None
+    fields: dict[str, Any] = {}
+
+
+class ModelRef(Message, frozen=True, kw_only=True):
+    """Which model gave a result, down to the bytes and the execution provider that ran them."""
+
+    name: str
+    version: str
+    release: int
+    digest: str
+    provider: str
+
+
+class WindowRef(Message, frozen=True, kw_only=True):
+    """The window that a result was computed from."""
+
+    kind: str
+    """`count` or `time`."""
+    start: str | None
+    """Event time of the bounds; null where the events carry none."""
+    end: str | None
+    count: int
+
+
+class EventsRef(Message, frozen=True, kw_only=True):
+    """The events in a window: their ids, or when there are many the first, the last and a digest over all."""
+
+    count: int
+    ids: tuple[str, ...] = ()
+    first: str | None = None
+    last: str | None = None
+    digest: str | None = None
+
+
+class Outcome(Message, frozen=True, kw_only=True):
+    """What the model said and what the pipeline made of it."""
+
+    label: str | None = None
+    score: float | None = None
+    """The score that the decision looked at; null for a pipeline without a model."""
+    scores: dict[str, float] = {}
+    state: str | None = None
+    """`on` or `off` where the pipeline has a threshold."""
+    changed: bool = False
+    """Whether this result switched the state."""
+    values: dict[str, Any] = {}
+    """The readings themselves, for a pipeline without a model."""
+
+
+class Result(Message, frozen=True, kw_only=True):
+    """One answer with its provenance. `result_id` is derived from pipeline, source and events, so a repeat keeps it."""
+
+    stream: str = ""
+    seq: int = 0
+    """0 on a result that is not durable: it is published once and leaves on the broker's PUBACK."""
+    result_id: str
+    pipeline: str
+    source: str
+    """The sensor whose events these are."""
+    time: str | None
+    """Event time of the last event in the window."""
+    outcome: Outcome
+    model: ModelRef | None = None
+    window: WindowRef
+    events: EventsRef
+    quality: tuple[str, ...] = ()
+    revision: int = 0
+    """Grows when a late event makes the same window fire again."""
+
+
+class ReplyStatus(StrEnum):
+    """How a command ended."""
+
+    OK = "ok"
+    ERROR = "error"
+
+
+class Reply(Message, frozen=True, kw_only=True):
+    """The answer to a command, under the command's correlation id."""
+
+    correlation: str
+    command: str
+    status: ReplyStatus
+    reason: str | None = None
+    detail: str | None = None
+    result: dict[str, Any] = {}
+    time: str
+
+
+class Log(Message, frozen=True, kw_only=True):
+    """Log lines, sent on request."""
+
+    correlation: str
+    part: int
+    last: bool
+    lines: tuple[str, ...]
+
+
+# ---- controller to device -------------------------------------------------------------------------------------------
+
+
+class DesiredModel(Message, frozen=True, kw_only=True):
+    """One model that should run on the device: a reference, never content."""
+
+    model: str
+    release: int
+    rollout: str | None = None
+
+
+class Desired(Message, frozen=True, kw_only=True):
+    """The desired state. Retained; the revision only grows, and a device ignores a lower one than it has seen."""
+
+    revision: int
+    models: tuple[DesiredModel, ...] = ()
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """One command. Its Correlation Data and Response Topic travel as MQTT 5 properties, and here for the record."""
+
+    correlation: str
+    name: str
+    arguments: dict[str, Any] = {}
+    expires: str
+    """After this time (RFC 3339) the device refuses to execute it."""
+
+
+class Ack(Message, frozen=True, kw_only=True):
+    """Which notes and durable results are committed in the controller's database: inclusive ranges, never cumulative."""
+
+    stream: str
+    ranges: tuple[tuple[int, int], ...]
+
+
+MESSAGES: Final[tuple[type[Message], ...]] = (
+    Birth,
+    Reported,
+    Health,
+    Note,
+    Result,
+    Reply,
+    Log,
+    Desired,
+    Command,
+    Ack,
+)
+"""Every top-level message, in the order of the protocol document."""
+
+_encoder = msgspec.json.Encoder()
+_M = TypeVar("_M", bound=Message)
+
+
+class MessageError(ValueError):
+    """A payload is not the message that its topic promises; the text names the field."""
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON."""
+    return _encoder.encode(message)
+
+
+def decode(payload: bytes, kind: type[_M]) -> _M:
+    """Decode a payload; raises MessageError naming the field that is wrong."""
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageError(f"not a {kind.__name__} message: {error}") from error
+
+
+def to_ranges(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Fold sequence numbers, in any order and with repeats, into inclusive ranges for an acknowledgement."""
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if ranges and ranges[-1][1] + 1 == number:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return tuple(ranges)

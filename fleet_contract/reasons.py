@@ -1,0 +1,93 @@
+"""Reason codes: stable words that travel on the wire, stand in tables and are what an operator searches for.
+
+A code is never renamed or given a second meaning. `MEANING` is the text shown beside a code and the source of the table in
+`docs/protocol.md`.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """Why something was refused, dropped or taken back."""
+
+    # updates: before the bundle is on the device
+    METADATA_EXPIRED = "metadata_expired"
+    METADATA_INVALID = "metadata_invalid"
+    METADATA_ROLLBACK = "metadata_rollback"
+    RELEASE_UNKNOWN = "release_unknown"
+    RELEASE_BELOW_FLOOR = "release_below_floor"
+    DOWNLOAD_FAILED = "download_failed"
+    HASH_MISMATCH = "hash_mismatch"
+    DISK_FULL = "disk_full"
+    # updates: the bundle itself
+    BUNDLE_INVALID = "bundle_invalid"
+    BUNDLE_TOO_LARGE = "bundle_too_large"
+    MANIFEST_INVALID = "manifest_invalid"
+    MODEL_FILE_INVALID = "model_file_invalid"
+    RUNTIME_MISSING = "runtime_missing"
+    INCOMPATIBLE = "incompatible"
+    # updates: running it
+    LOAD_FAILED = "load_failed"
+    GOLDEN_MISMATCH = "golden_mismatch"
+    TEST_TIMEOUT = "test_timeout"
+    SUPERSEDED = "superseded"
+    INTERRUPTED = "interrupted"
+    # inference
+    WORKER_CRASHED = "worker_crashed"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    BAD_OUTPUT = "bad_output"
+    POISON_INPUT = "poison_input"
+    # events
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+    TOO_MANY_VALUES = "too_many_values"
+    NOT_FINITE = "not_finite"
+    WRONG_SHAPE = "wrong_shape"
+    BAD_TIME = "bad_time"
+    # commands
+    UNKNOWN_COMMAND = "unknown_command"
+    BAD_ARGUMENT = "bad_argument"
+    EXPIRED = "expired"
+    REPEATED = "repeated"
+
+
+MEANING: Final[dict[Reason, str]] = {
+    Reason.METADATA_EXPIRED: "The signed metadata is past its expiry date; the controller has to re-sign it.",
+    Reason.METADATA_INVALID: "The signed metadata has a wrong or missing signature, or does not parse.",
+    Reason.METADATA_ROLLBACK: "The metadata is older than one that this device has already seen.",
+    Reason.RELEASE_UNKNOWN: "The signed metadata does not name the desired release.",
+    Reason.RELEASE_BELOW_FLOOR: "The release was revoked: it lies below the highest floor seen.",
+    Reason.DOWNLOAD_FAILED: "The artifact could not be downloaded after the allowed number of attempts.",
+    Reason.HASH_MISMATCH: "The downloaded bytes are not the bytes that were signed.",
+    Reason.DISK_FULL: "There is not enough space on the state disk.",
+    Reason.BUNDLE_INVALID: "The bundle is not a plain tar with exactly the entries that its manifest names.",
+    Reason.BUNDLE_TOO_LARGE: "The bundle, or one of its entries, is larger than allowed.",
+    Reason.MANIFEST_INVALID: "model.toml does not parse, or contradicts itself or the signed metadata.",
+    Reason.MODEL_FILE_INVALID: "The model file uses what is refused, such as external data or a foreign operator domain.",
+    Reason.RUNTIME_MISSING: "The runtime that the model needs is not installed on the device.",
+    Reason.INCOMPATIBLE: "The device does not meet the manifest's requirements.",
+    Reason.LOAD_FAILED: "The runtime could not load the model.",
+    Reason.GOLDEN_MISMATCH: "The model's answers to its golden samples differ from the expected ones.",
+    Reason.TEST_TIMEOUT: "The golden samples did not finish in the allowed time.",
+    Reason.SUPERSEDED: "Another release was desired before this update had finished.",
+    Reason.INTERRUPTED: "The update was cut off too many times by restarts.",
+    Reason.WORKER_CRASHED: "The model's worker process ended while it was scoring.",
+    Reason.DEADLINE_EXCEEDED: "The model did not answer within its deadline.",
+    Reason.BAD_OUTPUT: "The model answered with the wrong shape or with values that are not finite.",
+    Reason.POISON_INPUT: "This input ended the worker twice and is not tried again.",
+    Reason.NOT_UTF8: "The payload is not valid UTF-8.",
+    Reason.NOT_JSON: "The payload is not valid JSON.",
+    Reason.TOO_LARGE: "The payload is larger than allowed.",
+    Reason.TOO_DEEP: "The payload is nested more deeply than allowed.",
+    Reason.TOO_MANY_VALUES: "The payload holds more values than allowed.",
+    Reason.NOT_FINITE: "A value is NaN or infinite.",
+    Reason.WRONG_SHAPE: "The payload parses, but is not of the format's form.",
+    Reason.BAD_TIME: "The time in the payload cannot be read.",
+    Reason.UNKNOWN_COMMAND: "The device does not know this command.",
+    Reason.BAD_ARGUMENT: "An argument of the command is missing, unknown or out of range.",
+    Reason.EXPIRED: "The command arrived after its expiry.",
+    Reason.REPEATED: "The command was executed before; it is executed at most once.",
+}

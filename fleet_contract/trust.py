@@ -1,0 +1,44 @@
+"""What controller and agent agree on about signed releases: target paths and the record inside TUF's `custom` field."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from fleet_contract.topics import check_name
+
+MODELS_ROLE: Final = "models"
+"""The delegated TUF role whose offline release key signs every model release."""
+METADATA_PATH: Final = "/artifacts/metadata/"
+TARGETS_PATH: Final = "/artifacts/targets/"
+"""Where the controller's HTTP server offers the repository, below its base URL; the device's token opens it."""
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """The signed facts of one publication. `release` and `floor` are numbers of this model alone."""
+
+    model: str
+    version: str
+    release: int
+    """Grows with every publication of the model."""
+    floor: int
+    """The lowest release that may still be installed; a device keeps the highest floor that it has seen."""
+
+
+def target_path(model: str, release: int) -> str:
+    """The TUF target path of a release: `models/frost/3.tar`."""
+    if release < 1:
+        raise ValueError(f"release {release}: counts from 1")
+    return f"models/{check_name(model, 'model')}/{release}.tar"
+
+
+def parse_release(custom: Any) -> Release:
+    """Read the `custom` field of a signed target; raises ValueError naming what is wrong."""
+    try:
+        release = msgspec.convert(custom, Release)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"custom field of the signed target: {error}") from error
+    check_name(release.model, "model")
+    if release.release < 1 or release.floor < 0 or release.floor > release.release:
+        raise ValueError(f"release {release.release} with floor {release.floor}: counts from 1, the floor is not above it")
+    return release
