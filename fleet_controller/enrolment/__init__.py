@@ -1,0 +1,1 @@
+"""Makes and takes back what a device signs in with: its broker password and its HTTP token."""
