@@ -2,11 +2,33 @@
 
 Reading and checking (TOML, environment, units, unknown keys) is `edge_agent/configuration.py`, which runs in a short-lived
 child so that the daemon never imports pydantic. Each part receives its own slice alone.
-Durations are seconds, sizes are bytes.
+Durations are seconds and sizes are bytes; configuration may write them with a unit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, Any
+
+from edge_agent.units import parse_duration, parse_size
+
+
+class _Unit:
+    """Lets pydantic read text with a unit for a number, without this module importing pydantic."""
+
+    def __init__(self, parse: Callable[[object], object]) -> None:
+        self._parse = parse
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(self._parse, handler(source))
+
+
+Duration = Annotated[float, _Unit(parse_duration)]
+"""Seconds; in configuration also `"250ms"`, `"30s"`, `"10min"`, `"2h"`, `"7d"`."""
+Size = Annotated[int, _Unit(parse_size)]
+"""Bytes; in configuration also `"64KiB"`, `"512MiB"`, `"2GiB"`, `"1MB"`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,22 +39,23 @@ class BrokerSettings:
     port: int = 1883
     username: str | None = None
     password_file: str | None = None
-    """A file with the password and nothing else; read at each connect, so it can be replaced while running."""
+    """A file with the password and nothing else; read at each connect, so it can be replaced while running.
+    With it, `username` defaults to the device id (fleet broker) or `{device}-site` (site broker)."""
     tls: bool = False
     ca_file: str | None = None
     """Certificates to trust instead of the system's."""
     cert_file: str | None = None
     key_file: str | None = None
-    keepalive: float = 30.0
-    session_expiry: float = 7 * 86400.0
+    keepalive: Duration = 30.0
+    session_expiry: Duration = 7 * 86400.0
     """How long the broker keeps the session of a device that is away."""
     receive_maximum: int = 100
     """How many unacknowledged messages the broker may send."""
     window: int = 64
     """How many unacknowledged messages this client holds; never more than the broker's Receive Maximum."""
-    backoff_min: float = 1.0
-    backoff_max: float = 120.0
-    max_packet_bytes: int = 1024 * 1024
+    backoff_min: Duration = 1.0
+    backoff_max: Duration = 120.0
+    max_packet_bytes: Size = 1024 * 1024
 
 
 class Format(StrEnum):
@@ -66,7 +89,7 @@ class IngestSettings:
     """Reading name to its SenML unit."""
     naive_zone: str = "UTC"
     """The zone of times that carry none."""
-    max_bytes: int = 256 * 1024
+    max_bytes: Size = 256 * 1024
     max_depth: int = 32
     max_values: int = 10_000
 
@@ -83,11 +106,11 @@ class WindowSettings:
     """Which events are scored together, for each sensor of its own."""
 
     kind: WindowKind = WindowKind.COUNT
-    size: float = 1
+    size: Duration = 1
     """Events (kind `count`) or seconds of event time (kind `time`)."""
-    step: float | None = None
+    step: Duration | None = None
     """Events or seconds between the starts of two windows; default `size`, which is a tumbling window. At most `size`."""
-    lateness: float = 0.0
+    lateness: Duration = 0.0
     """Kind `time`: how far the watermark stays behind the newest event time of the sensor, in seconds."""
 
 
@@ -125,12 +148,12 @@ class StoreSettings:
 
     commit_rows: int = 256
     """A group commit starts when this many events wait,"""
-    commit_delay: float = 0.005
+    commit_delay: Duration = 0.005
     """or when the oldest has waited this long (seconds)."""
     max_journal_rows: int = 200_000
     max_outbox_rows: int = 1_000_000
-    max_outbox_bytes: int = 512 * 1024**2
-    min_free_bytes: int = 16 * 1024**2
+    max_outbox_bytes: Size = 512 * 1024**2
+    min_free_bytes: Size = 16 * 1024**2
     """Of the disk, kept free by refusing new rows."""
 
 
@@ -142,10 +165,10 @@ class InferenceSettings:
     """Runtime to the Python interpreter that runs its workers; default is the daemon's own."""
     threads: int = 1
     max_batch: int = 64
-    deadline: float = 10.0
+    deadline: Duration = 10.0
     """Seconds for one batch; behind it the worker is killed."""
-    load_timeout: float = 60.0
-    memory_bytes: int = 2 * 1024**3
+    load_timeout: Duration = 60.0
+    memory_bytes: Size = 2 * 1024**3
     """Address space of a worker (RLIMIT_AS); 0 is no limit."""
 
 
@@ -161,18 +184,18 @@ class UpdateSettings:
     """The first trusted TUF root, from `fleet device add`."""
     ca_file: str | None = None
     max_attempts: int = 5
-    retry_min: float = 5.0
-    retry_max: float = 600.0
-    test_timeout: float = 60.0
-    fetch_timeout: float = 3600.0
-    max_bundle_bytes: int = 512 * 1024**2
+    retry_min: Duration = 5.0
+    retry_max: Duration = 600.0
+    test_timeout: Duration = 60.0
+    fetch_timeout: Duration = 3600.0
+    max_bundle_bytes: Size = 512 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthSettings:
     """Health reports."""
 
-    interval: float = 60.0
+    interval: Duration = 60.0
 
 
 class LogLevel(StrEnum):
@@ -196,8 +219,10 @@ class AgentSettings:
     """None: JSON unless standard error is a terminal."""
     qos0_buffer: int = 1000
     """How many QoS 0 events wait in memory at most; more are dropped and counted as `qos0_overflow`."""
-    fleet: BrokerSettings
+    mqtt: BrokerSettings
+    """The fleet broker: the contract with the controller."""
     site: BrokerSettings
+    """The site broker: events in, local outputs. In configuration, what is not given is taken from `mqtt`."""
     store: StoreSettings = field(default_factory=StoreSettings)
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     updates: UpdateSettings = field(default_factory=UpdateSettings)

@@ -1,0 +1,266 @@
+"""Reading the configuration: TOML and environment in, checked `AgentSettings` out.
+
+Runs in `edge-agent check` and in a short-lived child of `edge-agent run`, never in the daemon itself: pydantic costs 25 MB.
+Environment variables override the file: `SMALLHOLD_AGENT__MQTT__HOST=broker.example` is `host` in `[mqtt]`.
+"""
+
+import dataclasses
+import difflib
+import os
+import sys
+import tomllib
+import types
+import typing
+import zoneinfo
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from pydantic import ValidationError, create_model, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from edge_agent.settings import AgentSettings, Format, WindowKind
+from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
+
+ENV_PREFIX: Final = "SMALLHOLD_AGENT__"
+NOT_INHERITED: Final = ("username", "password_file", "cert_file", "key_file")
+"""Credentials for the fleet broker are never offered to the site broker."""
+
+
+class ConfigurationError(ValueError):
+    """The configuration is wrong. Each problem is one line that names the file (or the environment) and the key."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def load(path: Path) -> AgentSettings:
+    """Read and check one configuration file with the environment over it; raises ConfigurationError."""
+    try:
+        table = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from error
+    try:
+        merged = _settings_class()(**table)
+    except ValidationError as error:
+        raise ConfigurationError(list(_explain_all(path, error.errors()))) from error
+    settings = AgentSettings(**{item.name: getattr(merged, item.name) for item in dataclasses.fields(AgentSettings)})
+    problems = [f"{path}: {key}: {text}" for key, text in find_problems(settings)]
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
+    """What types cannot say: each (key, what is wrong). Pure but for looking whether named files exist."""
+    try:
+        check_device_id(settings.device)
+    except ValueError as error:
+        yield "device", str(error)
+    for key, broker in (("mqtt", settings.mqtt), ("site", settings.site)):
+        if not 1 <= broker.port <= 65535:
+            yield f"{key}.port", f"{broker.port} is not a port (1 to 65535)"
+        if (broker.cert_file is None) != (broker.key_file is None):
+            yield f"{key}.cert_file", "cert_file and key_file go together"
+        if (broker.cert_file or broker.ca_file) and not broker.tls:
+            yield f"{key}.tls", "certificates are given, so tls must be true"
+        if not 1 <= broker.receive_maximum <= 65535:
+            yield f"{key}.receive_maximum", f"{broker.receive_maximum} is not within 1 to 65535"
+        if not 1 <= broker.window <= 65535:
+            yield f"{key}.window", f"{broker.window} is not within 1 to 65535"
+        if not 0 < broker.backoff_min <= broker.backoff_max:
+            yield f"{key}.backoff_min", "must be above 0 and not above backoff_max"
+        for name in ("password_file", "ca_file", "cert_file", "key_file"):
+            yield from _missing_file(f"{key}.{name}", getattr(broker, name))
+    updates = settings.updates
+    if updates.url is not None:
+        if not updates.url.startswith(("http://", "https://")):
+            yield "updates.url", f"{updates.url!r} does not start with http:// or https://"
+        for name in ("token_file", "root_file"):
+            if getattr(updates, name) is None:
+                yield f"updates.{name}", "is needed when updates.url is given"
+    for name in ("token_file", "root_file", "ca_file"):
+        yield from _missing_file(f"updates.{name}", getattr(updates, name))
+    if settings.health.interval <= 0:
+        yield "health.interval", "must be above 0"
+    yield from _find_pipeline_problems(settings)
+
+
+def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
+    seen: set[str] = set()
+    for position, pipeline in enumerate(settings.pipelines):
+        key = f"pipelines[{position}]"
+        try:
+            check_name(pipeline.name, "pipeline")
+        except ValueError as error:
+            yield f"{key}.name", str(error)
+        if pipeline.name in seen:
+            yield f"{key}.name", f"a second pipeline of the name {pipeline.name!r}"
+        seen.add(pipeline.name)
+        if pipeline.model is not None:
+            try:
+                check_name(pipeline.model, "model")
+            except ValueError as error:
+                yield f"{key}.model", str(error)
+        source = pipeline.source
+        try:
+            check_filter(source.topic)
+            if filters_overlap(source.topic, f"{ROOT}/#"):
+                yield f"{key}.source.topic", f"the filter {source.topic!r} covers {ROOT}/#, which is the contract's own"
+        except ValueError as error:
+            yield f"{key}.source.topic", str(error)
+        if source.qos not in (0, 1, 2):
+            yield f"{key}.source.qos", f"{source.qos} is not 0, 1 or 2"
+        if source.format is Format.TEXT and source.values:
+            yield f"{key}.source.values", "a text has no values; use text_path"
+        if source.device_path is not None and source.device_level is not None:
+            yield f"{key}.source.device_level", "device_path is given too; use one of them"
+        try:
+            zoneinfo.ZoneInfo(source.naive_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            yield f"{key}.source.naive_zone", f"{source.naive_zone!r} is not a time zone of this system, such as Europe/Rome"
+        if pipeline.local_topic is not None and any(mark in pipeline.local_topic for mark in "+#"):
+            yield f"{key}.local_topic", "is a topic to publish to, so it holds no '+' or '#'"
+        yield from _find_window_problems(key, pipeline.window)
+
+
+def _find_window_problems(key: str, window: Any) -> Iterable[tuple[str, str]]:
+    if window.size <= 0:
+        yield f"{key}.window.size", "must be above 0"
+    if window.step is not None and not 0 < window.step <= window.size:
+        yield f"{key}.window.step", "must be above 0 and not above size"
+    if window.lateness < 0:
+        yield f"{key}.window.lateness", "must not be negative"
+    if window.kind is WindowKind.COUNT:
+        for name in ("size", "step"):
+            value = getattr(window, name)
+            if value is not None and value != int(value):
+                yield f"{key}.window.{name}", "a window of kind count holds a whole number of events"
+        if window.lateness:
+            yield f"{key}.window.lateness", "only a window of kind time has lateness"
+
+
+def _missing_file(key: str, name: str | None) -> Iterable[tuple[str, str]]:
+    if name is not None and not Path(name).is_file():
+        yield key, f"there is no file {name}"
+
+
+def _inherit(data: Any) -> Any:
+    """Before validation: the site broker takes what it does not say from `mqtt`, and users default to the device."""
+    if not isinstance(data, dict):
+        return data
+    data = dict(data)
+    device = data.get("device")
+    if isinstance(device, str):
+        data.setdefault("state_dir", "/var/lib/edge-agent")
+        data.setdefault("control_socket", "/run/edge-agent/control.sock")
+    mqtt, site = data.get("mqtt", {}), data.get("site", {})
+    if isinstance(mqtt, dict) and isinstance(site, dict):
+        mqtt = dict(mqtt)
+        site = {key: value for key, value in mqtt.items() if key not in NOT_INHERITED} | site
+        for broker, user in ((mqtt, device), (site, f"{device}{SITE_SUFFIX}")):
+            if "password_file" in broker and isinstance(device, str):
+                broker.setdefault("username", user)
+        data["mqtt"], data["site"] = mqtt, site
+    return data
+
+
+def _settings_class() -> type[BaseSettings]:
+    class Base(BaseSettings):
+        model_config = SettingsConfigDict(
+            env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", case_sensitive=False
+        )
+        inherit = model_validator(mode="before")(_inherit)
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (env_settings, init_settings)
+
+    hints = typing.get_type_hints(AgentSettings, include_extras=True)
+    fields: dict[str, Any] = {}
+    for item in dataclasses.fields(AgentSettings):
+        default: Any = ...
+        if item.default is not dataclasses.MISSING:
+            default = item.default
+        elif item.default_factory is not dataclasses.MISSING:
+            default = item.default_factory()
+        fields[item.name] = (_forbidding(hints[item.name]), default)
+    return create_model("AgentConfiguration", __base__=Base, **fields)
+
+
+def _forbidding(kind: Any) -> Any:
+    """Make every dataclass inside `kind` refuse unknown keys."""
+    if dataclasses.is_dataclass(kind):
+        setattr(kind, "__pydantic_config__", {"extra": "forbid"})  # noqa: B010 the dataclass knows nothing of pydantic
+        for hint in typing.get_type_hints(kind, include_extras=True).values():
+            _forbidding(hint)
+    for part in typing.get_args(kind):
+        if isinstance(part, type):
+            _forbidding(part)
+    return kind
+
+
+def _explain_all(path: Path, problems: Sequence[Any]) -> Iterable[str]:
+    told: set[tuple[Any, ...]] = set()
+    for problem in problems:
+        location = tuple(problem["loc"])
+        told.add(location)
+        if location[0] == "site" and ("mqtt", *location[1:]) in told:
+            continue  # inherited, and told once already
+        yield _explain(path, problem)
+
+
+def _explain(path: Path, problem: Any) -> str:
+    location = problem["loc"]
+    key = ""
+    for part in location:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    variable = ENV_PREFIX + "__".join(str(part) for part in location).upper()
+    where = f"environment variable {variable}" if variable in os.environ else str(path)
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _keys_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.0)
+        hint = f"; the nearest known key is {near[0]!r}" if near else ""
+        return f"{where}: unknown key {key}{hint}"
+    text = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{where}: {key}: is missing"
+    return f"{where}: {key}: {text} (found {problem['input']!r})"
+
+
+def _keys_at(location: Sequence[int | str]) -> list[str]:
+    kind: Any = AgentSettings
+    for part in location:
+        if isinstance(part, int):
+            kind = typing.get_args(kind)[0]
+        elif dataclasses.is_dataclass(kind):
+            kind = typing.get_type_hints(kind).get(str(part))
+        if isinstance(kind, types.UnionType):
+            kind = typing.get_args(kind)[0]
+    return [item.name for item in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+
+
+def main() -> int:
+    """The child of `edge-agent run`: the checked settings as JSON on standard output, or the problems and exit status 2."""
+    try:
+        settings = load(Path(sys.argv[1]))
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.buffer.write(msgspec.json.encode(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
