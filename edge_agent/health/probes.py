@@ -1,0 +1,90 @@
+"""Probes: what the operating system says about the device and about our processes."""
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from fleet_contract.messages import Hardware
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProbe:
+    """One look at the device."""
+
+    cpu_percent: float
+    memory_percent: float
+    temperature_celsius: float | None
+    disk_free_bytes: int
+    uptime_s: float
+
+
+def probe_device(state_dir: str) -> DeviceProbe:
+    """CPU since the last call (0 on the first), memory, the hottest sensor, free space for the state folder."""
+    return DeviceProbe(
+        cpu_percent=psutil.cpu_percent(interval=None),
+        memory_percent=psutil.virtual_memory().percent,
+        temperature_celsius=read_temperature(),
+        disk_free_bytes=psutil.disk_usage(state_dir).free,
+        uptime_s=round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),
+    )
+
+
+def read_temperature(root: Path = Path("/sys/class/thermal")) -> float | None:
+    """The hottest thermal zone in °C; None where the board has no sensor."""
+    found = []
+    for zone in sorted(root.glob("thermal_zone*/temp")):
+        try:
+            found.append(int(zone.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue  # a zone may be switched off; the others still count
+    return max(found, default=None)
+
+
+def memory_of(pid: int) -> int | None:
+    """Proportional set size of a process in bytes; its resident size where the kernel does not tell; None if it is gone."""
+    try:
+        return sum(
+            int(line.split()[1]) * 1024
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            if line.startswith("Pss:")
+        )
+    except (OSError, ValueError):
+        try:
+            return int(psutil.Process(pid).memory_info().rss)
+        except psutil.Error:
+            return None
+
+
+def read_hardware() -> Hardware:
+    """What the device is."""
+    board = None
+    try:
+        board = Path("/proc/device-tree/model").read_text().rstrip("\0\n") or None
+    except OSError:
+        pass  # only boards with a device tree have it
+    return Hardware(
+        machine=platform.machine(),
+        board=board,
+        cpus=os.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+    )
+
+
+def read_operating_system() -> str:
+    """The distribution's name for people, such as `Debian GNU/Linux 12 (bookworm)`."""
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.system()
+
+
+def read_boot_id() -> str:
+    """The kernel's random id of this boot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
