@@ -1,0 +1,1 @@
+"""Alembic migrations, shipped with the package so that the service can upgrade its own database."""
