@@ -150,7 +150,7 @@ class StoreSettings:
     """A group commit starts when this many events wait,"""
     commit_delay: Duration = 0.005
     """or when the oldest has waited this long (seconds)."""
-    max_journal_rows: int = 200_000
+    max_journal_rows: int = 50_000
     max_outbox_rows: int = 1_000_000
     max_outbox_bytes: Size = 512 * 1024**2
     min_free_bytes: Size = 16 * 1024**2

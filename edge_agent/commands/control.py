@@ -97,7 +97,7 @@ class ControlServer:
             if not isinstance(command, str) or not isinstance(arguments, dict):
                 raise TypeError("command must be a text and arguments an object")
             return {"ok": True, "result": self._handler(command, arguments)}
-        except Exception as error:  # a client's mistake must not cost the daemon anything: it is told, and that is all
+        except Exception as error:  # noqa: BLE001 a client's mistake costs the daemon nothing: the client is told
             log.info("a control request failed", extra={"error": str(error)})
             return {"ok": False, "error": str(error) or type(error).__name__, "reason": getattr(error, "reason", None)}
 

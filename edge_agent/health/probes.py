@@ -1,5 +1,6 @@
 """Probes: what the operating system says about the device and about our processes."""
 
+import contextlib
 import os
 import platform
 import time
@@ -62,10 +63,8 @@ def memory_of(pid: int) -> int | None:
 def read_hardware() -> Hardware:
     """What the device is."""
     board = None
-    try:
+    with contextlib.suppress(OSError):  # only boards with a device tree have it
         board = Path("/proc/device-tree/model").read_text().rstrip("\0\n") or None
-    except OSError:
-        pass  # only boards with a device tree have it
     return Hardware(
         machine=platform.machine(),
         board=board,

@@ -1,0 +1,185 @@
+"""`edge-agent`: the daemon and its local commands.
+
+Standard library alone, and each command imports what it needs when it is called: `edge-agent run` must stay small.
+
+Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 the payload is a dead letter (`decode`);
+4 no agent listens on the control socket.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from edge_agent import __version__
+
+DEFAULT_CONFIG: Final = "/etc/edge-agent/agent.toml"
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_DEAD_LETTER, EXIT_NO_AGENT = 0, 1, 2, 3, 4
+
+_EXAMPLES: Final = {
+    "run": "edge-agent run --config /etc/edge-agent/agent.toml",
+    "check": "edge-agent check --config agent.toml\n"
+    "SMALLHOLD_AGENT__MQTT__HOST=broker.example edge-agent check --config agent.toml",
+    "decode": "edge-agent decode --format json --topic farm/north/weather payload.json\n"
+    "mosquitto_sub -C 1 -t farm/north/weather | "
+    "edge-agent decode --format auto --topic farm/north/weather -",
+    "replay": "edge-agent replay --config agent.toml --pipeline frost events.jsonl",
+    "status": "edge-agent status\nedge-agent status -o json",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The entry point; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    command: int = options.call(options)
+    return command
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-agent",
+        description="Runs small models on this device's sensor and text events. One daemon, configured by one TOML file.",
+        epilog="exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 dead letter; 4 no agent is running",
+    )
+    parser.add_argument("--version", action="version", version=f"edge-agent {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, call: Any, *, config: bool = True) -> argparse.ArgumentParser:
+        examples = _EXAMPLES.get(name)
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"examples:\n  {examples.replace(chr(10), chr(10) + '  ')}" if examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if config:
+            command.add_argument(
+                "--config",
+                metavar="FILE",
+                default=os.environ.get("EDGE_AGENT_CONFIG", DEFAULT_CONFIG),
+                help="configuration (default: $EDGE_AGENT_CONFIG, or %(default)s)",
+            )
+        command.set_defaults(call=call)
+        return command
+
+    add("run", "run the daemon in the foreground, as systemd does", _run)
+    check = add("check", "check a configuration without connecting anywhere", _check)
+    _add_output(check)
+    decode = add("decode", "print the readings in one payload as JSON lines", _decode, config=False)
+    decode.add_argument("--format", required=True, choices=("auto", "json", "text"), help="the payload's format")
+    decode.add_argument("--topic", required=True, help="the topic that it was published on")
+    decode.add_argument("--prior", action="append", default=[], metavar="TOPIC=FILE", help="an earlier message of the stream")
+    decode.add_argument("--content-type", help="the MQTT 5 content type")
+    decode.add_argument("--property", action="append", default=[], metavar="K=V", help="an MQTT 5 user property")
+    decode.add_argument("file", metavar="FILE", help="the payload, or - for standard input")
+    replay = add("replay", "run recorded events through a pipeline on a virtual clock", _replay)
+    replay.add_argument("--pipeline", required=True, metavar="NAME", help="a pipeline of the configuration")
+    replay.add_argument("--bundle", metavar="FILE", help="the model's bundle (default: what is active in state_dir)")
+    replay.add_argument("events", metavar="EVENTS.jsonl", help='lines of {"topic", "payload", "time"}, or - for standard input')
+    status = add("status", "show what the running agent does", _status)
+    status.add_argument("--socket", metavar="PATH", help="the control socket (default: the configuration's)")
+    _add_output(status)
+    version = add("version", "print the version", _version, config=False)
+    _add_output(version)
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="how to print (default: text)")
+
+
+def load_settings(config: str) -> Any:
+    """The checked settings, read in a child so that this process never imports pydantic. Exits with status 2 on problems."""
+    import msgspec
+
+    from edge_agent.settings import AgentSettings
+
+    child = subprocess.run([sys.executable, "-m", "edge_agent.configuration", config], stdout=subprocess.PIPE, check=False)
+    if child.returncode:
+        raise SystemExit(EXIT_USAGE)
+    return msgspec.json.decode(child.stdout, type=AgentSettings)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge_agent.agent import run
+
+    return run(load_settings(options.config))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge_agent.configuration import ConfigurationError, load
+
+    path = Path(options.config)
+    try:
+        settings = load(path)
+    except ConfigurationError as error:
+        if options.output == "json":
+            print(json.dumps({"ok": False, "problems": list(error.problems)}))
+        else:
+            sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    if options.output == "json":
+        print(json.dumps({"ok": True, "device": settings.device, "pipelines": [item.name for item in settings.pipelines]}))
+    else:
+        names = ", ".join(item.name for item in settings.pipelines) or "none"
+        print(f"{path}: good (device {settings.device}, pipelines: {names})")
+    return EXIT_OK
+
+
+def _read(name: str) -> bytes:
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from edge_agent.decode_command import decode_file
+
+    try:
+        payload = _read(options.file)
+        prior = [(topic, _read(name)) for topic, _, name in (item.partition("=") for item in options.prior)]
+    except OSError as error:
+        sys.stderr.write(f"edge-agent decode: {error.filename}: {error.strerror}\n")
+        return EXIT_FAILED
+    properties = [(key, value) for key, _, value in (item.partition("=") for item in options.property)]
+    lines, status = decode_file(
+        options.format, options.topic, payload, content_type=options.content_type, user=properties, prior=prior
+    )
+    for line in lines:
+        sys.stdout.buffer.write(line + b"\n")
+    return status
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from edge_agent.replay_command import replay_file
+
+    return replay_file(load_settings(options.config), options.pipeline, options.events, options.bundle)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from edge_agent.commands.control import ControlError, request
+    from edge_agent.commands.status_text import render
+
+    path = Path(options.socket or load_settings(options.config).control_socket)
+    try:
+        status = request(path, "status")
+    except (OSError, ControlError) as error:
+        sys.stderr.write(f"edge-agent status: no answer on {path}: {error}\n")
+        return EXIT_NO_AGENT
+    print(json.dumps(status, indent=2) if options.output == "json" else render(status))
+    return EXIT_OK
+
+
+def _version(options: argparse.Namespace) -> int:
+    from fleet_contract.version import CONTRACT_HIGH, CONTRACT_LOW
+
+    version = {"version": __version__, "contract": [CONTRACT_LOW, CONTRACT_HIGH], "python": sys.version.split()[0]}
+    print(json.dumps(version) if options.output == "json" else f"edge-agent {__version__}")
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""The fleet link's traffic that is not in the outbox: last-value slots, health, replies and logs up; desired, commands and
+acknowledgements down.
+
+Slots (birth, reported) are published again at every connect; what they say is asked for at that moment, so it is never old.
+Health is not kept: the next report replaces it. Replies and logs wait in a bounded queue while the link is away.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from edge_agent.link.port import Delivery
+from fleet_contract.messages import Ack, Command, Desired, Message, MessageError, decode, encode
+from fleet_contract.topics import Down, DownTopic, Up, parse, up
+
+log = logging.getLogger(__name__)
+
+WAITING_REPLIES: Final = 256
+SLOT_TOKENS: Final = {Up.BIRTH: -1, Up.REPORTED: -2}
+OTHER_TOKEN: Final = -3
+
+
+class FleetLink(Protocol):
+    """What is needed of the link."""
+
+    connected: bool
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, token: int) -> bool: ...
+
+    def ack(self, deliveries: Sequence[Delivery]) -> None: ...
+
+
+class OutboxSender(Protocol):
+    """What is needed of the outbox's sender."""
+
+    def on_up(self) -> None: ...
+
+    def on_down(self) -> None: ...
+
+    def on_published(self, outcomes: Sequence[tuple[int, bool]]) -> None: ...
+
+    def acknowledged(self, ack: Ack) -> None: ...
+
+
+class Uplink:
+    """The handler of the fleet link. Tokens above 0 are the outbox's sequence numbers, those below are ours."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._link: FleetLink | None = None
+        self._sender: OutboxSender | None = None
+        self._slots: dict[Up, Callable[[], Message]] = {}
+        self._unsent: set[Up] = set()
+        self._replies: deque[tuple[str, bytes]] = deque()
+        self.on_desired: Callable[[Desired], None] = lambda _: None
+        self.on_command: Callable[[Command], None] = lambda _: None
+        self.counters: Counter[str] = Counter()
+
+    def attach(self, link: FleetLink, sender: OutboxSender, slots: dict[Up, Callable[[], Message]]) -> None:
+        """Wire the parts that need this object to be built first."""
+        self._link, self._sender, self._slots = link, sender, slots
+
+    # ---- up
+
+    def publish_slot(self, slot: Up) -> None:
+        """Publish a last-value slot now, or at the next connect."""
+        link = self._link
+        assert link is not None
+        payload = encode(self._slots[slot]())
+        sent = link.connected and link.publish(up(self._device, slot), payload, qos=1, retain=True, token=SLOT_TOKENS[slot])
+        if sent:
+            self._unsent.discard(slot)
+        else:
+            self._unsent.add(slot)
+
+    def publish_health(self, message: Message) -> None:
+        """Publish a health report if the link is there; otherwise the next one will do."""
+        link = self._link
+        if link is None or not link.connected:
+            return
+        if not link.publish(up(self._device, Up.HEALTH), encode(message), qos=0, token=OTHER_TOKEN):
+            self.counters["health_skipped"] += 1
+
+    def publish_reply(self, channel: Up, message: Message) -> None:
+        """Publish a reply or log lines, in order; kept (bounded, oldest dropped and counted) while the link is away."""
+        if len(self._replies) >= WAITING_REPLIES:
+            self._replies.popleft()
+            self.counters["replies_dropped"] += 1
+        self._replies.append((up(self._device, channel), encode(message)))
+        self._flush()
+
+    def _flush(self) -> None:
+        link = self._link
+        if link is None or not link.connected:
+            return
+        for slot in list(self._unsent):
+            self.publish_slot(slot)
+        while self._replies:
+            topic, payload = self._replies[0]
+            if not link.publish(topic, payload, qos=1, token=OTHER_TOKEN):
+                return
+            self._replies.popleft()
+
+    # ---- the link's handler
+
+    def on_up(self, session_present: bool) -> None:
+        """Connected: the slots first, then the outbox."""
+        self._unsent.update(self._slots)
+        self._flush()
+        if self._sender is not None:
+            self._sender.on_up()
+
+    def on_down(self, reason: str) -> None:
+        """The connection is lost."""
+        if self._sender is not None:
+            self._sender.on_down()
+
+    def on_published(self, outcomes: list[tuple[int, bool]]) -> None:
+        """PUBACKs: the outbox's go to its sender; a slot that did not arrive is published again."""
+        rows = []
+        for token, ok in outcomes:
+            if token > 0:
+                rows.append((token, ok))
+            elif not ok:
+                self._unsent.update(slot for slot, own in SLOT_TOKENS.items() if own == token)
+        if rows and self._sender is not None:
+            self._sender.on_published(rows)
+        if self._unsent or self._replies:
+            self._flush()
+
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Take in what the controller sent. A message that cannot be read is counted, logged and acknowledged."""
+        for delivery in deliveries:
+            try:
+                self._take(delivery)
+            except (MessageError, ValueError) as error:
+                self.counters["bad_messages"] += 1
+                log.warning("a message on the fleet link cannot be read", extra={"topic": delivery.topic, "error": str(error)})
+        if self._link is not None:
+            self._link.ack(deliveries)
+
+    def _take(self, delivery: Delivery) -> None:
+        topic = parse(delivery.topic)
+        if not isinstance(topic, DownTopic) or topic.device != self._device:
+            raise ValueError("the topic is not for this device")
+        if topic.channel is Down.ACK:
+            if self._sender is not None:
+                self._sender.acknowledged(decode(delivery.payload, Ack))
+        elif topic.channel is Down.DESIRED:
+            # an empty retained message deletes the slot: nothing is desired, which is not the same as "remove everything"
+            if delivery.payload:
+                self.on_desired(decode(delivery.payload, Desired))
+        else:
+            self.on_command(decode(delivery.payload, Command))
