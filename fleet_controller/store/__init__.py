@@ -1,1 +1,1 @@
-"""The controller's database: tables, migrations and queries. Nothing outside this room writes SQL of its own."""
+"""The controller's database: tables, migrations, transactions, and the queries that more than one room needs."""

@@ -214,6 +214,8 @@ rollout_devices = Table(
     Column("detail", Text),
     # What was desired before; null when the device had no release of this model.
     Column("previous", Integer),
+    # The revision of the desired state that named the release.
+    Column("revision", BigInteger),
     Column("assigned", Double),
     Column("attested", Double),
     # Since when it has been seen healthy with the new digest, without a gap; null while it is not.

@@ -199,6 +199,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("previous", sa.Integer(), nullable=True),
+        sa.Column("revision", sa.BigInteger(), nullable=True),
         sa.Column("assigned", sa.Double(), nullable=True),
         sa.Column("attested", sa.Double(), nullable=True),
         sa.Column("healthy_since", sa.Double(), nullable=True),

@@ -1,0 +1,128 @@
+"""The desired state of each device: kept in the database, published retained, with a revision that only grows.
+
+Changes are made inside the caller's transaction; `publish` is called after the commit. A crash in between is mended by
+`publish_all` at the next connect.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from fleet_contract import topics
+from fleet_contract.messages import Desired, DesiredModel, encode
+from fleet_controller.store.database import Database
+from fleet_controller.store.slots import Channel, read_slots
+from fleet_controller.store.tables import desired
+
+log = logging.getLogger(__name__)
+
+
+class Publish(Protocol):
+    """Hand a message to the fleet broker. False: not connected, the message is dropped."""
+
+    def __call__(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        expiry: float | None = None,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+    ) -> bool: ...
+
+
+class _Revision(msgspec.Struct):
+    revision: int = 0
+
+
+class DesiredStates:
+    """Reads, changes and publishes desired states. Callable from any thread."""
+
+    def __init__(self, database: Database, publish: Publish, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._publish = publish
+        self._clock = clock
+        # Reading and publishing are one step: otherwise an older revision could overtake a newer one on its way out.
+        self._order = threading.Lock()
+
+    def get(self, connection: Connection, device: str) -> Desired:
+        """What is desired of `device`; revision 0 when nothing ever was."""
+        row = connection.execute(sa.select(desired.c.revision, desired.c.models).where(desired.c.device == device)).first()
+        return _to_message(row.revision, row.models) if row is not None else Desired(revision=0)
+
+    def release_of(self, connection: Connection, device: str, model: str) -> int | None:
+        """The desired release of one model; None when the device is not to have it."""
+        return next((entry.release for entry in self.get(connection, device).models if entry.model == model), None)
+
+    def assign(self, connection: Connection, device: str, model: str, release: int, rollout: str | None = None) -> int:
+        """Desire a release of a model; the other models stay. Returns the revision. Publish after the commit."""
+        return self._change(connection, device, lambda models: models | {model: {"release": release, "rollout": rollout}})
+
+    def remove(self, connection: Connection, device: str, model: str) -> int:
+        """Desire that a model is not there. Returns the revision. Publish after the commit."""
+        return self._change(connection, device, lambda models: {name: models[name] for name in models if name != model})
+
+    def forget(self, connection: Connection, device: str) -> None:
+        """Drop the record of a device that leaves the fleet; then call `publish_nothing` after the commit."""
+        connection.execute(sa.delete(desired).where(desired.c.device == device))
+
+    def publish(self, devices: Iterable[str]) -> None:
+        """Publish what is desired of these devices now, retained. Without a connection nothing is lost: see `publish_all`."""
+        with self._order:
+            with self._database.read() as connection:
+                messages = [(device, self.get(connection, device)) for device in sorted(set(devices))]
+            self._send(messages)
+
+    def publish_all(self) -> None:
+        """Publish every desired state: at each connect, because a broker may have lost its retained messages."""
+        with self._order:
+            with self._database.read() as connection:
+                rows = connection.execute(sa.select(desired.c.device, desired.c.revision, desired.c.models)).all()
+            self._send([(row.device, _to_message(row.revision, row.models)) for row in rows])
+
+    def publish_nothing(self, device: str) -> None:
+        """Clear the retained desired state of a device that left the fleet."""
+        with self._order:
+            self._publish(topics.down(device, topics.Down.DESIRED), b"", retain=True)
+
+    def _send(self, messages: list[tuple[str, Desired]]) -> None:
+        for device, message in messages:
+            if message.revision > 0:
+                self._publish(topics.down(device, topics.Down.DESIRED), encode(message), retain=True)
+
+    def _change(self, connection: Connection, device: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
+        row = connection.execute(sa.select(desired.c.revision, desired.c.models).where(desired.c.device == device)).first()
+        own, before = (row.revision, dict(row.models)) if row is not None else (0, {})
+        after = change(before)
+        if row is not None and after == before:
+            return own
+        # After a restore from a backup the device may know a higher revision than this database.
+        revision = max(own, _reported_revision(connection, device)) + 1
+        values = {"revision": revision, "models": after, "changed": self._clock()}
+        if row is None:
+            connection.execute(sa.insert(desired).values(device=device, **values))
+        else:
+            connection.execute(sa.update(desired).where(desired.c.device == device).values(**values))
+        return revision
+
+
+def _reported_revision(connection: Connection, device: str) -> int:
+    slot = read_slots(connection, [device]).get((device, Channel.REPORTED))
+    return msgspec.json.decode(slot.payload, type=_Revision).revision if slot is not None else 0
+
+
+def _to_message(revision: int, models: dict[str, Any]) -> Desired:
+    return Desired(
+        revision=revision,
+        models=tuple(
+            DesiredModel(model=name, release=entry["release"], rollout=entry["rollout"])
+            for name, entry in sorted(models.items())
+        ),
+    )
