@@ -1,0 +1,127 @@
+"""A TCP proxy in this process that can be cut, held and restored: how the demo and the tests take a network away."""
+
+import contextlib
+import select
+import socket
+import threading
+from enum import Enum, auto
+
+
+class _State(Enum):
+    OPEN = auto()
+    HELD = auto()
+    CUT = auto()
+
+
+class Proxy:
+    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target_port`."""
+
+    def __init__(self, target_port: int, port: int = 0) -> None:
+        self._target_port = target_port
+        self._state = _State.OPEN
+        self._lock = threading.Lock()
+        self._pairs: dict[socket.socket, socket.socket] = {}
+        self._waiting: list[socket.socket] = []
+        self._closing = False
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name=f"proxy-{self.port}", daemon=True)
+        self._thread.start()
+
+    def cut(self) -> None:
+        """Reset all connections and every new one."""
+        self._change(_State.CUT)
+
+    def hold(self) -> None:
+        """Half-open: connections stay and new ones are accepted, but no byte goes through."""
+        self._change(_State.HELD)
+
+    def restore(self) -> None:
+        """Forward again. What was held goes on; what was cut is gone."""
+        self._change(_State.OPEN)
+
+    def close(self) -> None:
+        """End the proxy and all its connections."""
+        self._closing = True
+        self._wake()
+        self._thread.join(5.0)
+
+    def _change(self, state: _State) -> None:
+        with self._lock:
+            self._state = state
+            if state is _State.CUT:
+                self._drop_all()
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # already closed
+            self._wake_write.send(b"\0")
+
+    def _run(self) -> None:
+        while not self._closing:
+            with self._lock:
+                watched = [self._listener, self._wake_read]
+                if self._state is _State.OPEN:
+                    while self._waiting:
+                        self._connect(self._waiting.pop())
+                    watched += self._pairs
+            try:
+                readable, _, _ = select.select(watched, [], [], 1.0)
+            except (OSError, ValueError):
+                continue  # one of them was closed by `cut` meanwhile
+            with self._lock:
+                for sock in readable:
+                    self._serve(sock)
+        with self._lock:
+            self._drop_all()
+        for sock in (self._listener, self._wake_read, self._wake_write):
+            sock.close()
+
+    def _serve(self, sock: socket.socket) -> None:
+        if sock is self._wake_read:
+            sock.recv(4096)
+        elif sock is self._listener:
+            accepted, _ = self._listener.accept()
+            if self._state is _State.CUT:
+                self._reset(accepted)
+            else:
+                self._waiting.append(accepted)
+        elif self._state is _State.OPEN and sock in self._pairs:
+            self._forward(sock)
+
+    def _connect(self, accepted: socket.socket) -> None:
+        try:
+            target = socket.create_connection(("127.0.0.1", self._target_port), timeout=2.0)
+        except OSError:
+            self._reset(accepted)
+            return
+        for sock in (accepted, target):
+            sock.settimeout(5.0)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._pairs[accepted] = target
+        self._pairs[target] = accepted
+
+    def _forward(self, sock: socket.socket) -> None:
+        other = self._pairs[sock]
+        try:
+            data = sock.recv(65536)
+            if data:
+                other.sendall(data)
+                return
+        except OSError:
+            self._reset(other)
+        for each in (sock, other):
+            self._pairs.pop(each, None)
+            each.close()
+
+    def _drop_all(self) -> None:
+        for sock in (*self._pairs, *self._waiting):
+            self._reset(sock)
+        self._pairs.clear()
+        self._waiting.clear()
+
+    def _reset(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # already gone
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
