@@ -1,0 +1,1 @@
+"""Intake: what devices publish goes into the database in batches, and is acknowledged to them after the commit."""
