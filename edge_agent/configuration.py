@@ -155,9 +155,8 @@ def _inherit(data: Any) -> Any:
         return data
     data = dict(data)
     device = data.get("device")
-    if isinstance(device, str):
-        data.setdefault("state_dir", "/var/lib/edge-agent")
-        data.setdefault("control_socket", "/run/edge-agent/control.sock")
+    data.setdefault("state_dir", "/var/lib/edge-agent")
+    data.setdefault("control_socket", "/run/edge-agent/control.sock")
     mqtt, site = data.get("mqtt", {}), data.get("site", {})
     if isinstance(mqtt, dict) and isinstance(site, dict):
         mqtt = dict(mqtt)

@@ -1,6 +1,9 @@
 import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fleet_contract.topics import (
     Down,
     DownTopic,
@@ -13,8 +16,6 @@ from fleet_contract.topics import (
     parse,
     up,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 alnum = string.ascii_letters + string.digits
 devices = st.builds(

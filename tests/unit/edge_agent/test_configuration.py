@@ -1,0 +1,158 @@
+import dataclasses
+import re
+import tomllib
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge_agent.configuration import ConfigurationError, load
+from edge_agent.settings import AgentSettings
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+MINIMAL = """
+device = "farm-1"
+[mqtt]
+host = "fleet.example"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def problems_of(path: Path) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    return caught.value.problems
+
+
+def uncomment(text: str) -> str:
+    """The example with every commented-out key switched on."""
+    return "\n".join(re.sub(r"^# (?=(\[{1,2}[a-z.]+\]{1,2}|[a-z0-9_]+ =))", "", line) for line in text.splitlines())
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("agent*.toml")) + sorted(CONFIGS.glob("pipelines/*.toml")), ids=str)
+def test_every_example_loads(path: Path) -> None:
+    assert load(path).device
+
+
+def test_the_example_names_every_key_there_is() -> None:
+    table = tomllib.loads(uncomment((CONFIGS / "agent.example.toml").read_text()))
+
+    def missing(kind: Any, given: Any, where: str) -> list[str]:
+        found = []
+        hints = typing.get_type_hints(kind)
+        for item in dataclasses.fields(kind):
+            hint = hints[item.name]
+            inner = next((part for part in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(part)), None)
+            if item.name not in given:
+                found.append(f"{where}{item.name}")
+            elif inner is not None and where != "site.":
+                value = given[item.name]
+                found += missing(inner, value[0] if isinstance(value, list) else value, f"{where}{item.name}.")
+        return found
+
+    found = missing(AgentSettings, table, "")
+    assert [key for key in found if not key.startswith("site.")] == []  # [site] takes what [mqtt] takes
+
+
+def test_a_wrong_key_is_named_with_its_file_and_the_nearest_key(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + 'prt = 1\n[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\nfromat = "json"\n')
+    assert problems_of(path) == (
+        f"{path}: unknown key mqtt.prt; the nearest known key is 'port'",
+        f"{path}: unknown key pipelines[0].source.fromat; the nearest known key is 'format'",
+    )
+
+
+@pytest.mark.parametrize("topic", ["#", "+/v1/#", "sh/v1/farm-1/up/health", "sh/#"])
+def test_a_source_that_covers_the_contract_is_refused(tmp_path: Path, topic: str) -> None:
+    path = write(tmp_path, MINIMAL + f'[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "{topic}"\n')
+    (problem,) = problems_of(path)
+    assert problem.startswith(f"{path}: pipelines[0].source.topic: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[health]\ninterval = "1 parsec"', "health.interval"),
+        ("[health]\ninterval = 0", "health.interval"),
+        ("[site]\nport = 70000", "site.port"),
+        ('[site]\npassword_file = "nowhere"', "site.password_file"),
+        ('[updates]\nurl = "ftp://x"', "updates.url"),
+        ('[updates]\nurl = "http://x"', "updates.token_file"),
+        ('[[pipelines]]\nname = "A"\n[pipelines.source]\ntopic = "a"', "pipelines[0].name"),
+        ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a/#/b"', "pipelines[0].source.topic"),
+        ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\nqos = 3', "pipelines[0].source.qos"),
+        ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\nnaive_zone = "Mars"', "pipelines[0].source.naive_zone"),
+        (
+            '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n[pipelines.window]\nsize = 1.5',
+            "pipelines[0].window.size",
+        ),
+        (
+            '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n[pipelines.window]\nsize = 2\nstep = 3',
+            "pipelines[0].window.step",
+        ),
+        ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = 5', "pipelines[0].source.topic"),
+    ],
+)
+def test_a_wrong_value_is_named_with_file_and_key(tmp_path: Path, text: str, key: str) -> None:
+    path = write(tmp_path, MINIMAL + text)
+    assert any(problem.startswith(f"{path}: {key}: ") for problem in problems_of(path))
+
+
+def test_a_missing_device_is_named(tmp_path: Path) -> None:
+    assert problems_of(write(tmp_path, "")) == (f"{tmp_path}/agent.toml: device: is missing",)
+
+
+def test_text_that_is_not_toml_is_named_with_its_place(tmp_path: Path) -> None:
+    (problem,) = problems_of(write(tmp_path, "device = \nlog_level = 5"))
+    assert "not valid TOML" in problem
+    assert "line 1" in problem
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    assert problems_of(tmp_path / "none.toml") == (f"{tmp_path}/none.toml: cannot be read: No such file or directory",)
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMALLHOLD_AGENT__MQTT__HOST", "other.example")
+    monkeypatch.setenv("SMALLHOLD_AGENT__HEALTH__INTERVAL", "3min")
+    settings = load(write(tmp_path, MINIMAL))
+    assert (settings.mqtt.host, settings.health.interval) == ("other.example", 180.0)
+
+
+def test_a_wrong_environment_variable_is_named_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMALLHOLD_AGENT__MQTT__HOSTS", "x")
+    assert problems_of(write(tmp_path, MINIMAL)) == (
+        "environment variable SMALLHOLD_AGENT__MQTT__HOSTS: unknown key mqtt.hosts; the nearest known key is 'host'",
+    )
+
+
+def test_the_site_broker_inherits_everything_but_credentials(tmp_path: Path) -> None:
+    for name in ("fleet", "site"):
+        (tmp_path / name).write_text("secret")
+    settings = load(
+        write(
+            tmp_path,
+            f'{MINIMAL}keepalive = "9s"\npassword_file = "{tmp_path}/fleet"\n[site]\nhost = "site.example"\n',
+        )
+    )
+    assert (settings.mqtt.username, settings.mqtt.keepalive) == ("farm-1", 9.0)
+    assert (settings.site.host, settings.site.keepalive) == ("site.example", 9.0)
+    assert (settings.site.username, settings.site.password_file) == (None, None)
+
+
+def test_users_default_to_the_device(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("secret")
+    settings = load(write(tmp_path, f'{MINIMAL}[site]\npassword_file = "{tmp_path}/p"\n'))
+    assert settings.site.username == "farm-1-site"
+
+
+def test_settings_survive_the_way_from_the_child_to_the_daemon() -> None:
+    settings = load(CONFIGS / "agent.example.toml")
+    assert msgspec.json.decode(msgspec.json.encode(settings), type=AgentSettings) == settings
