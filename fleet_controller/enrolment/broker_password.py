@@ -49,7 +49,7 @@ def user_of(line: str) -> str:
 
 
 def with_user(content: str, user: str, line: str | None) -> str:
-    """The file's content with the line of `user` replaced by `line`, or removed if that is None. Other lines stay as they are."""
+    """The file's content with the line of `user` replaced by `line`, or removed if that is None; other lines are kept."""
     kept = [old for old in content.splitlines() if user_of(old) != user]
     if line is not None:
         kept.append(line)
