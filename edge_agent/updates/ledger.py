@@ -1,0 +1,68 @@
+"""What the update room remembers across restarts, as values; `store.py` keeps it, `policy.py` judges it."""
+
+import msgspec
+from msgspec import Struct
+
+from fleet_contract.messages import DesiredModel, UpdateState
+
+
+class UpdateRecord(Struct, kw_only=True):
+    """The newest update of one model. It stays after its end, so that its reason can be read and is not tried again."""
+
+    model: str
+    release: int
+    since: str
+    state: UpdateState = UpdateState.WAITING
+    reason: str | None = None
+    detail: str | None = None
+    attempts: int = 0
+    """Attempts without progress so far; an attempt that fetched a good part more starts the count again."""
+    interruptions: int = 0
+    """Restarts in the middle of this update."""
+    fetched_bytes: int = 0
+    total_bytes: int = 0
+    version: str = ""
+    digest: str = ""
+    """From the signed metadata; empty before it was verified."""
+    file: str = ""
+    """The verified bundle that waits to be staged."""
+
+
+class Installed(Struct, frozen=True, kw_only=True):
+    """A release whose bundle is unpacked on this device."""
+
+    model: str
+    release: int
+    version: str
+    digest: str
+    since: str
+    """When it became active; RFC 3339."""
+
+
+class Ledger(Struct, kw_only=True):
+    """Everything but the floors."""
+
+    revision: int = 0
+    """Of the last desired state taken in."""
+    desired: dict[str, DesiredModel] = msgspec.field(default_factory=dict)
+    records: dict[str, UpdateRecord] = msgspec.field(default_factory=dict)
+    active: dict[str, Installed] = msgspec.field(default_factory=dict)
+    previous: dict[str, Installed] = msgspec.field(default_factory=dict)
+
+
+class Floors(Struct, kw_only=True):
+    """What may never sink: the answer to an attacker who replays old but well-signed metadata, or sets the clock back."""
+
+    timestamp_version: int = 0
+    releases: dict[str, int] = msgspec.field(default_factory=dict)
+    """Model to the highest floor seen."""
+    last_time: float = 0.0
+    """Seconds since 1970 when metadata was last found valid. It cannot run ahead of the expiry that the keys signed."""
+
+    def raise_to(self, model: str, release_floor: int, timestamp_version: int, time: float) -> bool:
+        """Take in what verified metadata said; returns whether a floor grew. Nothing sinks."""
+        before = (self.timestamp_version, self.releases.get(model, 0))
+        self.timestamp_version = max(self.timestamp_version, timestamp_version)
+        self.releases[model] = max(self.releases.get(model, 0), release_floor)
+        self.last_time = max(self.last_time, time)
+        return before != (self.timestamp_version, self.releases[model])

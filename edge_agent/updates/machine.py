@@ -1,0 +1,110 @@
+"""The update machine as one table: states, events, transitions, and where to go on after a crash.
+
+The diagram in `docs/update-machine.md` is generated from this file.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from fleet_contract.messages import UpdateState as State
+
+
+class Event(StrEnum):
+    """What moves an update from one state to the next."""
+
+    BEGIN = "begin"
+    """An attempt starts: the trust child is started."""
+    ALREADY_ACTIVE = "already active"
+    """The desired release is the one that answers."""
+    FETCHED = "fetched"
+    """All bytes are on the device."""
+    ON_DISK = "on disk"
+    """The bundle is still unpacked from earlier, so nothing has to be fetched."""
+    VERIFIED = "verified"
+    """The bytes are the signed ones, and the bundle is sound."""
+    STAGED = "staged"
+    PASSED = "passed"
+    """The golden samples gave the expected answers in a fresh worker."""
+    ACTIVATED = "activated"
+    RETRY = "retry"
+    """A temporary failure with attempts left."""
+    FAILED = "failed"
+    """A permanent failure, or the attempts are used up."""
+    SUPERSEDED = "superseded"
+    """Desired names another release or none."""
+    BROKEN = "broken"
+    """The active model can no longer be loaded, and the one before it takes over."""
+
+
+class Transition(NamedTuple):
+    """In `state`, `event` leads to `target`."""
+
+    state: State
+    event: Event
+    target: State
+
+
+INITIAL: Final = State.WAITING
+
+TRANSITIONS: Final = (
+    Transition(State.WAITING, Event.BEGIN, State.FETCHING),
+    Transition(State.WAITING, Event.ALREADY_ACTIVE, State.COMMITTED),
+    Transition(State.WAITING, Event.FAILED, State.REJECTED),
+    Transition(State.WAITING, Event.SUPERSEDED, State.REJECTED),
+    Transition(State.FETCHING, Event.FETCHED, State.VERIFYING),
+    Transition(State.FETCHING, Event.ON_DISK, State.TESTING),
+    Transition(State.FETCHING, Event.RETRY, State.WAITING),
+    Transition(State.FETCHING, Event.FAILED, State.REJECTED),
+    Transition(State.FETCHING, Event.SUPERSEDED, State.REJECTED),
+    Transition(State.VERIFYING, Event.VERIFIED, State.STAGING),
+    Transition(State.VERIFYING, Event.RETRY, State.WAITING),
+    Transition(State.VERIFYING, Event.FAILED, State.REJECTED),
+    Transition(State.VERIFYING, Event.SUPERSEDED, State.REJECTED),
+    Transition(State.STAGING, Event.STAGED, State.TESTING),
+    Transition(State.STAGING, Event.RETRY, State.WAITING),
+    Transition(State.STAGING, Event.FAILED, State.REJECTED),
+    Transition(State.STAGING, Event.SUPERSEDED, State.REJECTED),
+    Transition(State.TESTING, Event.PASSED, State.ACTIVATING),
+    Transition(State.TESTING, Event.RETRY, State.WAITING),
+    Transition(State.TESTING, Event.FAILED, State.REJECTED),
+    Transition(State.TESTING, Event.SUPERSEDED, State.REJECTED),
+    Transition(State.ACTIVATING, Event.ACTIVATED, State.COMMITTED),
+    Transition(State.ACTIVATING, Event.FAILED, State.REJECTED),
+    Transition(State.COMMITTED, Event.BROKEN, State.ROLLED_BACK),
+)
+"""Activating has no way out by `superseded`: the swap is finished or refused first, then the next release gets its turn."""
+
+RESUME: Final[dict[State, State]] = {
+    State.WAITING: State.WAITING,
+    State.FETCHING: State.WAITING,
+    State.VERIFYING: State.WAITING,
+    State.STAGING: State.STAGING,
+    State.TESTING: State.TESTING,
+    State.ACTIVATING: State.TESTING,
+    State.COMMITTED: State.COMMITTED,
+    State.REJECTED: State.REJECTED,
+    State.ROLLED_BACK: State.ROLLED_BACK,
+}
+"""Persisted state to the state that a restart goes on in. A part file outlives the restart, so fetching again is cheap; a
+swap that was cut off left the incumbent as the recorded active model, so the candidate is tested again."""
+
+FINAL: Final = frozenset({State.COMMITTED, State.REJECTED, State.ROLLED_BACK})
+
+_TABLE: Final = {(item.state, item.event): item.target for item in TRANSITIONS}
+
+
+class IllegalTransition(ValueError):
+    """The table has no such transition: a defect in the code that drives the machine."""
+
+
+def step(state: State, event: Event) -> State:
+    """The state after `event`; raises IllegalTransition."""
+    try:
+        return _TABLE[state, event]
+    except KeyError:
+        raise IllegalTransition(f"update machine: no transition from {state} by {event}") from None
+
+
+def allows(state: State, event: Event) -> bool:
+    """Whether the table has this transition."""
+    return (state, event) in _TABLE

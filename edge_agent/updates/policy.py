@@ -1,0 +1,69 @@
+"""The rules of updating, without I/O: what to do for a model, when to try again, when to give up, which bundles stay."""
+
+from enum import StrEnum
+from typing import Final
+
+from edge_agent.updates.ledger import Installed, UpdateRecord
+from edge_agent.updates.machine import FINAL
+from fleet_contract.messages import DesiredModel
+from fleet_contract.messages import UpdateState as State
+
+PROGRESS_BYTES: Final = 64 * 1024
+"""An attempt that fetched this much more than any before it does not count as one of the failed attempts."""
+
+
+class Action(StrEnum):
+    """What to do for one model."""
+
+    NOTHING = "nothing"
+    START = "start"
+    """Begin an update to the desired release; what was under way is superseded."""
+    ADOPT = "adopt"
+    """The desired release answers already; what was under way is superseded."""
+    REFUSE = "refuse"
+    """The desired release lies below the floor."""
+    REMOVE = "remove"
+    """The model is not desired any more."""
+
+
+def choose(desired: DesiredModel | None, record: UpdateRecord | None, active: Installed | None, floor: int) -> Action:
+    """Decide for one model. A release that ended badly is not tried again until desired has named another one or none."""
+    if desired is None:
+        return Action.NOTHING if record is None and active is None else Action.REMOVE
+    is_active = active is not None and active.release == desired.release
+    if record is not None and record.release == desired.release:
+        if record.state is State.COMMITTED and not is_active:
+            return Action.START
+        return Action.NOTHING
+    if is_active:
+        return Action.ADOPT
+    return Action.REFUSE if desired.release < floor else Action.START
+
+
+def retry_delay(attempts: int, shortest: float, longest: float, jitter: float) -> float:
+    """Seconds to wait after the `attempts`-th failed attempt: doubling up to `longest`, times 0.5 to 1 by `jitter` in 0..1."""
+    doubled = shortest * 2.0 ** min(max(attempts - 1, 0), 62)
+    return float(min(doubled, longest) * (0.5 + 0.5 * jitter))
+
+
+def may_retry(attempts: int, max_attempts: int) -> bool:
+    """Whether another attempt is allowed after `attempts` failed ones."""
+    return attempts < max_attempts
+
+
+def made_progress(before: int, fetched: int) -> bool:
+    """Whether an attempt moved the download on from the most that any attempt had, `before` (both in bytes)."""
+    return fetched >= before + PROGRESS_BYTES
+
+
+def interrupted_too_often(record: UpdateRecord, max_attempts: int) -> bool:
+    """Whether an update that restarts keep cutting off is given up, so that a boot loop ends in the last good model."""
+    return record.state not in FINAL and record.interruptions >= max_attempts
+
+
+def digests_to_keep(*installed: Installed | None, record: UpdateRecord | None = None) -> frozenset[str]:
+    """The bundles of one model that stay on disk: active, previous, and that of an unfinished update."""
+    kept = {item.digest for item in installed if item is not None}
+    if record is not None and record.state not in FINAL and record.digest:
+        kept.add(record.digest)
+    return frozenset(kept)

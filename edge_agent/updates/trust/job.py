@@ -1,0 +1,94 @@
+"""What the daemon and the trust child say to each other: one job on standard input, JSON lines on standard output."""
+
+import msgspec
+from msgspec import Struct
+
+from fleet_contract.reasons import Reason
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """One release to fetch and verify. It carries the token, so it travels on standard input and is never logged."""
+
+    metadata_url: str
+    targets_url: str
+    metadata_dir: str
+    download_dir: str
+    root_file: str
+    """The first trusted root: the only thing that is believed without a signature."""
+    token: str
+    ca_file: str | None = None
+    model: str
+    release: int
+    timestamp_floor: int = 0
+    release_floor: int = 0
+    reference_time: float
+    """Seconds since 1970: the clock, or the last time seen if that is later."""
+    max_bytes: int
+    timeout: float = 30.0
+    """Seconds without a byte, and for connecting."""
+    have: str | None = None
+    """Digest of a bundle of this release that is unpacked already: then only the metadata is checked."""
+
+
+class Line(Struct, frozen=True, tag_field="line", kw_only=True):
+    """The base of what the child says."""
+
+
+class MetadataValid(Line, frozen=True, tag="metadata"):
+    """The signed metadata is valid and current; the daemon raises its floors to this."""
+
+    timestamp_version: int
+    release_floor: int
+    reference_time: float
+
+
+class Verified(Line, frozen=True, tag="verified"):
+    """The signed facts about the release."""
+
+    version: str
+    digest: str
+    length: int
+
+
+class Progress(Line, frozen=True, tag="progress"):
+    """Bytes of the bundle so far."""
+
+    fetched: int
+    total: int
+
+
+class Fetched(Line, frozen=True, tag="fetched"):
+    """All bytes are there; now they are checked."""
+
+
+class Done(Line, frozen=True, tag="done"):
+    """The bundle is the signed one and sound. `path` is none where the job's `have` was the signed bundle."""
+
+    path: str | None
+    digest: str
+    version: str
+
+
+class Failed(Line, frozen=True, tag="error"):
+    """The child gives up. `temporary`: another attempt may work."""
+
+    reason: Reason
+    detail: str
+    temporary: bool
+
+
+Message = MetadataValid | Verified | Progress | Fetched | Done | Failed
+
+_job_decoder = msgspec.json.Decoder(Job)
+_line_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+encode = msgspec.json.Encoder().encode
+
+
+def decode_job(data: bytes) -> Job:
+    """Raises msgspec.DecodeError."""
+    return _job_decoder.decode(data)
+
+
+def decode_line(data: bytes) -> Message:
+    """Raises msgspec.DecodeError."""
+    return _line_decoder.decode(data)

@@ -1,0 +1,117 @@
+"""The signed metadata: refreshed by python-tuf, then held against the floors that only this device knows."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets, Timestamp
+from tuf.ngclient.updater import Updater
+
+from edge_agent.durable import fsync_file, fsync_folder
+from edge_agent.updates.trust.fetcher import TokenFetcher
+from edge_agent.updates.trust.job import Job
+from edge_agent.updates.trust.refusal import Refusal
+from fleet_contract.reasons import Reason
+from fleet_contract.trust import MODELS_ROLE, Release, parse_release, target_path
+
+_T = TypeVar("_T", Root, Timestamp, Targets)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFacts:
+    """What the keys say, at one moment."""
+
+    timestamp_version: int
+    release_floor: int
+    """The highest floor of any signed release of the model, and of this device's own."""
+    target: TargetFile | None
+    """None: the release is not signed."""
+    path: str
+    """The target's path below the targets' URL, with its hash where the repository uses consistent snapshots."""
+
+
+def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
+    """Bring the metadata up to date, make it durable and return what it says about the job's release.
+
+    Raises Refusal, tuf's RepositoryError and DownloadError, and OSError.
+    """
+    folder = Path(job.metadata_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    updater = Updater(str(folder), job.metadata_url, fetcher=fetcher, bootstrap=Path(job.root_file).read_bytes())
+    # The library always takes the system clock, and a clock that was set back would bring expired metadata back to life.
+    updater._trusted_set.reference_time = datetime.fromtimestamp(job.reference_time, UTC)
+    path = target_path(job.model, job.release)
+    try:
+        updater.refresh()
+        target = updater.get_targetinfo(path)
+    finally:
+        _make_durable(folder)
+    version = _read(folder / "timestamp.json", Timestamp).version
+    if version < job.timestamp_floor:
+        raise Refusal(
+            Reason.METADATA_ROLLBACK, f"timestamp version {version} is older than version {job.timestamp_floor}, seen before"
+        )
+    floor = max(job.release_floor, _highest_floor(folder, job.model))
+    if target is not None and _read(folder / "root.json", Root).consistent_snapshot:
+        path = target.get_prefixed_paths()[0]
+    return SignedFacts(version, floor, target, path)
+
+
+def check_release(job: Job, facts: SignedFacts) -> tuple[TargetFile, Release]:
+    """Hold the desired release against the signed facts. Raises Refusal."""
+    if job.release < facts.release_floor:
+        raise Refusal(Reason.RELEASE_BELOW_FLOOR, f"release {job.release} of {job.model} is below {facts.release_floor}")
+    if facts.target is None:
+        raise Refusal(Reason.RELEASE_UNKNOWN, f"the signed metadata has no release {job.release} of {job.model}")
+    try:
+        release = parse_release(facts.target.custom)
+    except ValueError as error:
+        raise Refusal(Reason.METADATA_INVALID, str(error)) from error
+    if (release.model, release.release) != (job.model, job.release):
+        raise Refusal(
+            Reason.METADATA_INVALID,
+            f"the facts signed for {job.model} {job.release} belong to {release.model} {release.release}",
+        )
+    if "sha256" not in facts.target.hashes:
+        raise Refusal(Reason.METADATA_INVALID, f"release {job.release} of {job.model} is signed without a sha256")
+    if facts.target.length > job.max_bytes:
+        raise Refusal(
+            Reason.BUNDLE_TOO_LARGE, f"the bundle has {facts.target.length} bytes, this device allows {job.max_bytes}"
+        )
+    return facts.target, release
+
+
+def _highest_floor(folder: Path, model: str) -> int:
+    """Over all signed releases: so a device that never saw the release that raised the floor learns of it too."""
+    file = folder / f"{MODELS_ROLE}.json"
+    if not file.is_file():
+        return 0
+    floor = 0
+    for path, target in _read(file, Targets).targets.items():
+        try:
+            release = parse_release(target.custom)
+            named = target_path(release.model, release.release)
+        except ValueError:
+            continue  # another release's facts are not this job's to refuse
+        if release.model == model and named == path:
+            floor = max(floor, release.floor)
+    return floor
+
+
+def _read(path: Path, kind: type[_T]) -> _T:
+    signed = Metadata.from_bytes(path.read_bytes()).signed
+    if not isinstance(signed, kind):
+        raise RepositoryError(f"{path.name} is not metadata of the type {kind.type}")
+    return signed
+
+
+def _make_durable(folder: Path) -> None:
+    history = folder / "root_history"
+    for place in (history, folder):
+        if not place.is_dir():
+            continue
+        for file in place.glob("*.json"):
+            fsync_file(file)
+        fsync_folder(place)

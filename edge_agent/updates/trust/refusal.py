@@ -1,0 +1,61 @@
+"""From what went wrong in the trust child to a reason code, and whether another attempt may work."""
+
+import errno
+from typing import Final
+
+from tuf.api.exceptions import (
+    BadVersionNumberError,
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    ExpiredMetadataError,
+    LengthOrHashMismatchError,
+    RepositoryError,
+)
+
+from fleet_contract.bundle import BundleError
+from fleet_contract.reasons import Reason
+
+TEMPORARY_STATUS: Final = frozenset({401, 403, 408, 425, 429})
+"""Besides all of 5xx. 401 and 403 too: an operator can put a new token file in place, and it is read at each attempt."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Refusal(Exception):
+    """The job cannot be done."""
+
+    def __init__(self, reason: Reason, detail: str, *, temporary: bool = False) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.temporary = temporary
+
+
+def judge(error: Exception, what: str) -> Refusal:
+    """Name an error that came up while doing `what`. An error that nobody foresaw is temporary: attempts are bounded."""
+    detail = f"{what}: {_describe(error)}"
+    match error:
+        case Refusal():
+            return error
+        case BundleError():
+            return Refusal(error.reason, detail)
+        case ExpiredMetadataError():
+            return Refusal(Reason.METADATA_EXPIRED, detail, temporary=True)
+        case BadVersionNumberError():
+            return Refusal(Reason.METADATA_ROLLBACK, detail)
+        case LengthOrHashMismatchError() | RepositoryError() | DownloadLengthMismatchError():
+            return Refusal(Reason.METADATA_INVALID, detail)
+        case DownloadHTTPError():
+            status = error.status_code
+            return Refusal(Reason.DOWNLOAD_FAILED, detail, temporary=status >= 500 or status in TEMPORARY_STATUS)
+        case DownloadError():
+            return Refusal(Reason.DOWNLOAD_FAILED, detail, temporary=True)
+        case OSError() if error.errno in _FULL:
+            return Refusal(Reason.DISK_FULL, detail, temporary=True)
+        case _:
+            return Refusal(Reason.DOWNLOAD_FAILED, detail, temporary=True)
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    cause = error.__cause__
+    return f"{text} ({_describe(cause)})" if cause is not None else text

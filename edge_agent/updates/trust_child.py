@@ -1,0 +1,118 @@
+"""`python -m edge_agent.updates.trust_child`: fetch and verify one release, then end.
+
+Reads a job (`trust/job.py`) from standard input and writes JSON lines to standard output, the last of them `done` or `error`.
+It never opens agent.db and writes nothing outside the job's two folders. Hostile bytes are parsed here, not in the daemon.
+"""
+
+import fcntl
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from edge_agent.updates.trust.download import check_bundle, fetch_bundle, find_complete
+from edge_agent.updates.trust.fetcher import TokenFetcher
+from edge_agent.updates.trust.job import (
+    Done,
+    Failed,
+    Fetched,
+    Job,
+    Message,
+    MetadataValid,
+    Progress,
+    Verified,
+    decode_job,
+    encode,
+)
+from edge_agent.updates.trust.metadata import check_release, refresh
+from edge_agent.updates.trust.refusal import Refusal, judge
+from fleet_contract.reasons import Reason
+
+MEMORY_BYTES: Final = 1024**3
+"""Address space: metadata is bounded by megabytes and bundles are streamed, so more is an attack or a defect."""
+
+
+def run(job: Job, tell: Callable[[Message], object]) -> Done:
+    """Do the job. Raises Refusal."""
+    what = "state folders"
+    try:
+        folder = Path(job.download_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock(folder)
+        try:
+            fetcher = TokenFetcher(job.token, timeout=job.timeout, ca_file=job.ca_file)
+            what = "metadata"
+            facts = refresh(job, fetcher)
+            tell(
+                MetadataValid(
+                    timestamp_version=facts.timestamp_version,
+                    release_floor=facts.release_floor,
+                    reference_time=job.reference_time,
+                )
+            )
+            target, release = check_release(job, facts)
+            digest = f"sha256:{target.hashes['sha256']}"
+            tell(Verified(version=release.version, digest=digest, length=target.length))
+            if job.have == digest:
+                return Done(path=None, digest=digest, version=release.version)
+            what = "bundle"
+            final = find_complete(job, target)
+            if final is not None:
+                tell(Fetched())
+                return Done(path=str(final), digest=digest, version=release.version)
+            resumed = (folder / f"{target.hashes['sha256']}.part").exists()
+            part = fetch_bundle(job, fetcher, facts.path, target, lambda have, total: tell(Progress(fetched=have, total=total)))
+            tell(Fetched())
+            final = check_bundle(job, part, target, release, resumed=resumed)
+            return Done(path=str(final), digest=digest, version=release.version)
+        finally:
+            os.close(lock)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the child's boundary: every failure becomes one line with a reason code
+        raise judge(error, what) from error
+
+
+def _lock(folder: Path) -> int:
+    """A child whose daemon was killed may still be writing; it ends at its next line, and the file is its own until then."""
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Refusal(Reason.DOWNLOAD_FAILED, "another download is still running here", temporary=True) from error
+    return descriptor
+
+
+def main() -> int:
+    """Returns 0 after `done`, 1 after `error`, 2 if the job cannot be read or nobody listens."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+    def tell(line: Message) -> None:
+        sys.stdout.buffer.write(encode(line) + b"\n")
+        sys.stdout.buffer.flush()
+
+    try:
+        job = decode_job(sys.stdin.buffer.read())
+    except msgspec.DecodeError as error:
+        sys.stderr.write(f"the job cannot be read: {error}\n")
+        return 2
+    try:
+        tell(run(job, tell))
+    except BrokenPipeError:
+        # Nobody listens any more; keep the interpreter from complaining while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except Refusal as refusal:
+        tell(Failed(reason=refusal.reason, detail=str(refusal), temporary=refusal.temporary))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,525 @@
+"""Drives updates: one at a time, each step's intent persisted before it is done, on the loop thread.
+
+What is decided stands in `policy.py` and `machine.py`; this file carries it out. The recorded active model changes in the same
+write as the update's end, after the swap: a crash before that write leaves the old one recorded and the candidate to be
+tested again, a crash after it leaves the new one.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_agent.loop import Loop, Timer
+from edge_agent.settings import UpdateSettings
+from edge_agent.updates import policy
+from edge_agent.updates.ledger import Installed, UpdateRecord
+from edge_agent.updates.machine import FINAL, RESUME, Event, step
+from edge_agent.updates.policy import Action
+from edge_agent.updates.ports import Candidate, Failure, Fetch, Models, NoteWriter, Stage, Trust, Values
+from edge_agent.updates.store import UpdateStore
+from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
+from fleet_contract.bundle import BundleError
+from fleet_contract.messages import Desired, NoteKind, UpdateReport
+from fleet_contract.messages import UpdateState as State
+from fleet_contract.reasons import Reason
+from fleet_contract.trust import METADATA_PATH, TARGETS_PATH
+
+log = logging.getLogger(__name__)
+
+
+class Updater:
+    """The update room's door. Main thread only."""
+
+    def __init__(
+        self,
+        settings: UpdateSettings,
+        state_dir: Path,
+        *,
+        loop: Loop,
+        values: Values,
+        trust: Trust,
+        stage: Stage,
+        models: Models,
+        note: NoteWriter,
+        on_change: Callable[[], object],
+        clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`clock`: seconds since 1970. `on_change()` follows each change of `reports()`, `installed()` or `revision`."""
+        self._settings = settings
+        self._folder = state_dir / "updates"
+        self._loop = loop
+        self._trust = trust
+        self._stage = stage
+        self._models = models
+        self._note = note
+        self._on_change = on_change
+        self._clock = clock
+        self._jitter = jitter
+        self._store = UpdateStore(values, loop, retry=settings.retry_min)
+        self._ledger = self._store.ledger
+        self._floors = self._store.floors
+        self._current: UpdateRecord | None = None
+        self._fetch: Fetch | None = None
+        self._guard: Timer | None = None
+        self._backing_off: dict[str, Timer] = {}
+        self._starting: set[str] = set()
+        """Models whose recorded release is being loaded: an update of them waits for that."""
+        self._stopped = False
+
+    @property
+    def revision(self) -> int:
+        """Of the last desired state taken in."""
+        return self._ledger.revision
+
+    def reports(self) -> tuple[UpdateReport, ...]:
+        """The newest update of each model."""
+        return tuple(
+            UpdateReport(
+                model=item.model,
+                release=item.release,
+                state=item.state,
+                reason=item.reason,
+                detail=item.detail,
+                attempts=item.attempts,
+                fetched_bytes=item.fetched_bytes,
+                total_bytes=item.total_bytes,
+                since=item.since,
+            )
+            for _, item in sorted(self._ledger.records.items())
+        )
+
+    def installed(self) -> tuple[Installed, ...]:
+        """The releases recorded as active. What really answers, the attestation, is the models' own to say."""
+        return tuple(item for _, item in sorted(self._ledger.active.items()))
+
+    # ---- start and stop ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load the recorded models and go on with what a restart cut off."""
+        for record in self._ledger.records.values():
+            if record.state not in FINAL and record.state is not State.WAITING:
+                record.interruptions += 1
+            record.state = RESUME[record.state]
+        for installed in tuple(self._ledger.active.values()):
+            self._load(installed)
+        self._store.save(self._plan)
+
+    def stop(self) -> None:
+        """End a running fetch; what was fetched stays for the next start."""
+        self._stopped = True
+        self._end_step()
+        for timer in self._backing_off.values():
+            timer.cancel()
+
+    def on_desired(self, desired: Desired) -> bool:
+        """Take in a desired state; returns False for one that is not newer than the last."""
+        if desired.revision <= self._ledger.revision:
+            return False
+        self._ledger.revision = desired.revision
+        self._ledger.desired = {item.model: item for item in desired.models}
+        self._store.save(self._plan)
+        self._on_change()
+        return True
+
+    def break_active(self, model: str, reason: Reason, detail: str) -> None:
+        """The active release of a model proved unusable: the previous one takes over, where there is one."""
+        installed = self._ledger.active.get(model)
+        if installed is not None:
+            self._fall_back(installed, Failure(reason, detail))
+
+    # ---- what to do next --------------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        if self._stopped:
+            return
+        ledger = self._ledger
+        for model in sorted({*ledger.desired, *ledger.active, *ledger.records}):
+            self._plan_model(model)
+        if self._current is None:
+            self._take_next()
+
+    def _plan_model(self, model: str) -> None:
+        ledger = self._ledger
+        record, desired = ledger.records.get(model), ledger.desired.get(model)
+        action = policy.choose(desired, record, ledger.active.get(model), self._floors.releases.get(model, 0))
+        if action is Action.NOTHING or (record is not None and record.state is State.ACTIVATING):
+            return
+        if record is not None and record.state not in FINAL:
+            self._supersede(record)
+        if action is Action.REMOVE or desired is None:
+            self._remove(model)
+            return
+        ledger.records[model] = fresh = UpdateRecord(model=model, release=desired.release, since=self._now())
+        if action is Action.ADOPT:
+            self._adopt(fresh)
+        elif action is Action.REFUSE:
+            floor = self._floors.releases[model]
+            self._end(fresh, Event.FAILED, Failure(Reason.RELEASE_BELOW_FLOOR, f"release {desired.release} is below {floor}"))
+        else:
+            self._changed()
+            self._store.save()
+
+    def _take_next(self) -> None:
+        for model, record in sorted(self._ledger.records.items()):
+            if record.state in FINAL or model in self._backing_off or model in self._starting:
+                continue
+            self._current = record
+            if policy.interrupted_too_often(record, self._settings.max_attempts):
+                text = f"cut off by {record.interruptions} restarts"
+                self._end(record, Event.FAILED, Failure(Reason.INTERRUPTED, text))
+            elif record.state is State.STAGING:
+                self._run_stage(record)
+            elif record.state is State.TESTING:
+                self._run_test(record)
+            else:
+                record.attempts += 1
+                self._move(record, Event.BEGIN, self._run_fetch)
+            return
+
+    def _adopt(self, record: UpdateRecord) -> None:
+        active = self._ledger.active[record.model]
+        record.version, record.digest = active.version, active.digest
+        self._end(record, Event.ALREADY_ACTIVE, None)
+
+    def _supersede(self, record: UpdateRecord) -> None:
+        if record is self._current:
+            self._end_step()
+            self._current = None
+        self._stop_backing_off(record.model)
+        record.state = step(record.state, Event.SUPERSEDED)
+        record.reason = Reason.SUPERSEDED
+        self._tell(record, "another release or none is desired now")
+
+    def _remove(self, model: str) -> None:
+        ledger = self._ledger
+        active = ledger.active.pop(model, None)
+        ledger.records.pop(model, None)
+        ledger.previous.pop(model, None)
+        if active is not None:
+            self._models.deactivate(model)
+            self._note(
+                kind=NoteKind.UPDATE, model=model, release=active.release, detail="removed: the model is not desired any more"
+            )
+        self._store.save(lambda: self._clean(model))
+        self._changed()
+
+    # ---- fetching and verifying -------------------------------------------------------------------------------------
+
+    def _run_fetch(self, record: UpdateRecord) -> None:
+        settings = self._settings
+        if settings.url is None or settings.root_file is None or settings.token_file is None:
+            self._end(
+                record, Event.FAILED, Failure(Reason.DOWNLOAD_FAILED, "this device takes no updates: updates.url is not set")
+            )
+            return
+        base = settings.url.rstrip("/")
+        kept = self._kept(record)
+        try:
+            job = Job(
+                metadata_url=base + METADATA_PATH,
+                targets_url=base + TARGETS_PATH,
+                metadata_dir=str(self._folder / "metadata"),
+                download_dir=str(self._folder / "download"),
+                root_file=settings.root_file,
+                token=Path(settings.token_file).read_text(encoding="ascii").strip(),
+                ca_file=settings.ca_file,
+                model=record.model,
+                release=record.release,
+                timestamp_floor=self._floors.timestamp_version,
+                release_floor=self._floors.releases.get(record.model, 0),
+                reference_time=max(self._clock(), self._floors.last_time),
+                max_bytes=settings.max_bundle_bytes,
+                have=kept.digest if kept is not None else None,
+            )
+            self._fetch = self._trust.start(
+                job, lambda line: self._on_line(record, line), lambda text: self._on_fetch_end(record, text)
+            )
+        except (OSError, UnicodeDecodeError) as error:
+            self._retry(record, Failure(Reason.DOWNLOAD_FAILED, f"cannot start fetching: {error}"))
+            return
+        self._guard = self._loop.call_later(
+            settings.fetch_timeout, lambda: self._on_fetch_end(record, f"not done within {settings.fetch_timeout:g} s")
+        )
+
+    def _on_line(self, record: UpdateRecord, line: Message) -> None:
+        match line:
+            case MetadataValid():
+                if self._floors.raise_to(record.model, line.release_floor, line.timestamp_version, line.reference_time):
+                    self._store.save()
+            case Verified():
+                record.version, record.digest, record.total_bytes = line.version, line.digest, line.length
+            case Progress():
+                if policy.made_progress(record.fetched_bytes, line.fetched):
+                    record.attempts = 1
+                record.fetched_bytes = max(record.fetched_bytes, line.fetched)
+                self._changed()
+            case Fetched():
+                self._move(record, Event.FETCHED)
+            case Done():
+                self._on_done(record, line)
+            case Failed():
+                self._end_step()
+                failure = Failure(line.reason, line.detail)
+                kept = self._kept(record)
+                if line.temporary and kept is not None and record.state is State.FETCHING:
+                    # Going back must work offline too; the floor was raised by every metadata seen so far.
+                    log.info("no metadata, using the bundle on disk", extra={"model": record.model, "detail": line.detail})
+                    self._use_kept(record, kept)
+                elif line.temporary:
+                    self._retry(record, failure)
+                else:
+                    self._end(record, Event.FAILED, failure)
+
+    def _on_done(self, record: UpdateRecord, line: Done) -> None:
+        self._end_step()
+        kept = self._kept(record)
+        record.version, record.digest = line.version, line.digest
+        if line.path is not None:
+            record.file = line.path
+            self._move(record, Event.VERIFIED, self._run_stage)
+        elif kept is not None:
+            self._use_kept(record, kept)
+        else:
+            self._retry(record, Failure(Reason.BUNDLE_INVALID, "the bundle on disk is gone"))
+
+    def _on_fetch_end(self, record: UpdateRecord, text: str) -> None:
+        if record is self._current and record.state in (State.FETCHING, State.VERIFYING):
+            self._end_step()
+            self._retry(record, Failure(Reason.DOWNLOAD_FAILED, text))
+
+    def _kept(self, record: UpdateRecord) -> Installed | None:
+        """The desired release, if it is unpacked here from earlier."""
+        for place in (self._ledger.previous, self._ledger.active):
+            installed = place.get(record.model)
+            if installed is not None and installed.release == record.release:
+                return installed if self._stage.folder(record.model, installed.digest) is not None else None
+        return None
+
+    def _use_kept(self, record: UpdateRecord, kept: Installed) -> None:
+        record.version, record.digest = kept.version, kept.digest
+        self._move(record, Event.ON_DISK, self._run_test)
+
+    # ---- staging, testing, activating -------------------------------------------------------------------------------
+
+    def _run_stage(self, record: UpdateRecord) -> None:
+        path = Path(record.file)
+
+        def work() -> None:
+            # Unpacking and syncing take seconds on an SD card: a thread of its own keeps events flowing.
+            outcome: BundleError | OSError | None = None
+            try:
+                self._stage.stage(record.model, record.release, path, record.digest)
+            except (BundleError, OSError) as error:
+                outcome = error
+            self._loop.post(self._on_staged, record, outcome)
+
+        threading.Thread(target=work, name="update-stage", daemon=True).start()
+
+    def _on_staged(self, record: UpdateRecord, error: BundleError | OSError | None) -> None:
+        if record is not self._current:
+            return
+        if isinstance(error, BundleError):
+            self._end(record, Event.FAILED, Failure(error.reason, str(error)))
+        elif isinstance(error, FileNotFoundError):
+            self._retry(record, Failure(Reason.DOWNLOAD_FAILED, f"the verified bundle is gone: {error}"))
+        elif error is not None:
+            self._retry(record, Failure(Reason.DISK_FULL, f"the bundle cannot be unpacked: {error}"))
+        else:
+            self._move(record, Event.STAGED, self._run_test)
+
+    def _run_test(self, record: UpdateRecord) -> None:
+        if record.file:
+            Path(record.file).unlink(missing_ok=True)
+            record.file = ""
+        candidate = self._candidate(record.model, record.release, record.version, record.digest)
+        if candidate is None:
+            self._retry(record, Failure(Reason.BUNDLE_INVALID, "the unpacked bundle is gone"))
+            return
+        seconds = self._settings.test_timeout
+        failure = Failure(Reason.TEST_TIMEOUT, f"the golden samples did not finish within {seconds:g} s")
+        self._guard = self._loop.call_later(seconds, lambda: self._on_tested(record, failure))
+        self._models.test(candidate, lambda outcome: self._on_tested(record, outcome))
+
+    def _on_tested(self, record: UpdateRecord, failure: Failure | None) -> None:
+        if record is not self._current or record.state is not State.TESTING:
+            return
+        self._end_step()
+        if failure is not None:
+            self._end(record, Event.FAILED, failure)
+        else:
+            self._move(record, Event.PASSED, self._run_activate)
+
+    def _run_activate(self, record: UpdateRecord) -> None:
+        candidate = self._candidate(record.model, record.release, record.version, record.digest)
+        if candidate is None:
+            self._end(record, Event.FAILED, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))
+            return
+        self._models.activate(candidate, lambda failure: self._on_activated(record, failure))
+
+    def _on_activated(self, record: UpdateRecord, failure: Failure | None) -> None:
+        if record is not self._current or record.state is not State.ACTIVATING:
+            return
+        if failure is not None:
+            self._end(record, Event.FAILED, failure)
+            return
+        ledger, model = self._ledger, record.model
+        before = ledger.active.get(model)
+        if before is not None and before.digest != record.digest:
+            ledger.previous[model] = before
+        ledger.active[model] = Installed(
+            model=model, release=record.release, version=record.version, digest=record.digest, since=self._now()
+        )
+        self._end(record, Event.ACTIVATED, None)
+
+    # ---- the active model -------------------------------------------------------------------------------------------
+
+    def _load(self, installed: Installed) -> None:
+        candidate = self._candidate(installed.model, installed.release, installed.version, installed.digest)
+        if candidate is None:
+            self._fall_back(installed, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))
+            return
+        self._starting.add(installed.model)
+        self._models.activate(candidate, lambda failure: self._on_loaded(installed, failure))
+
+    def _on_loaded(self, installed: Installed, failure: Failure | None) -> None:
+        self._starting.discard(installed.model)
+        if failure is not None and self._ledger.active.get(installed.model) == installed:
+            self._fall_back(installed, failure)
+        self._changed()
+        self._plan()
+
+    def _fall_back(self, installed: Installed, failure: Failure) -> None:
+        """Without a previous release the record stays as it is, so that the next start tries it once more."""
+        ledger, model = self._ledger, installed.model
+        previous = ledger.previous.pop(model, None)
+        if previous is None or self._stage.folder(model, previous.digest) is None:
+            self._note(
+                kind=NoteKind.UPDATE,
+                reason=failure.reason,
+                model=model,
+                release=installed.release,
+                detail=f"the active model does not work and there is none before it: {failure.detail}",
+            )
+            return
+        ledger.active[model] = previous
+        record = ledger.records.get(model)
+        if record is None or record.release == installed.release:
+            record = UpdateRecord(model=model, release=installed.release, since=self._now(), state=State.COMMITTED)
+            record.version, record.digest = installed.version, installed.digest
+            record.state = step(record.state, Event.BROKEN)
+            record.reason, record.detail = failure.reason, failure.detail
+            ledger.records[model] = record
+        self._note(
+            kind=NoteKind.UPDATE,
+            reason=failure.reason,
+            model=model,
+            release=installed.release,
+            state=State.ROLLED_BACK,
+            detail=f"back to release {previous.release}: {failure.detail}",
+        )
+        self._starting.add(model)
+        self._store.save(lambda: self._load(previous))
+        self._changed()
+
+    # ---- steps ------------------------------------------------------------------------------------------------------
+
+    def _move(self, record: UpdateRecord, event: Event, then: Callable[[UpdateRecord], object] | None = None) -> None:
+        """Persist the next state, then do its work, unless something else was decided in between."""
+        record.state = step(record.state, event)
+        record.since = self._now()
+        state = record.state
+        log.info("update", extra={"model": record.model, "release": record.release, "state": state})
+        self._changed()
+
+        def go_on() -> None:
+            if then is not None and record is self._current and record.state is state and not self._stopped:
+                then(record)
+
+        self._store.save(go_on)
+
+    def _retry(self, record: UpdateRecord, failure: Failure) -> None:
+        settings = self._settings
+        if not policy.may_retry(record.attempts, settings.max_attempts):
+            self._end(record, Event.FAILED, failure)
+            return
+        self._end_step()
+        record.reason, record.detail = failure.reason, failure.detail
+        delay = policy.retry_delay(record.attempts, settings.retry_min, settings.retry_max, self._jitter())
+        self._backing_off[record.model] = self._loop.call_later(delay, lambda: self._try_again(record.model))
+        self._move(record, Event.RETRY)
+        self._current = None
+        self._loop.post(self._plan)
+
+    def _try_again(self, model: str) -> None:
+        self._stop_backing_off(model)
+        self._plan()
+
+    def _end(self, record: UpdateRecord, event: Event, failure: Failure | None) -> None:
+        """The note goes first: cut off in between, the update ends once more and is told twice, never not at all."""
+        if record is self._current:
+            self._end_step()
+        record.state = step(record.state, event)
+        record.since = self._now()
+        record.reason = failure.reason if failure is not None else None
+        record.detail = failure.detail if failure is not None else None
+        if record.file:
+            Path(record.file).unlink(missing_ok=True)
+            record.file = ""
+        self._tell(record, failure.detail if failure is not None else f"release {record.release} is active")
+        self._store.save(lambda: self._after_end(record))
+        self._changed()
+
+    def _after_end(self, record: UpdateRecord) -> None:
+        if record is self._current:
+            self._current = None
+        self._clean(record.model)
+        self._plan()
+
+    def _tell(self, record: UpdateRecord, detail: str) -> None:
+        self._note(
+            kind=NoteKind.UPDATE,
+            reason=record.reason,
+            model=record.model,
+            release=record.release,
+            state=record.state,
+            detail=detail,
+        )
+
+    def _end_step(self) -> None:
+        if self._fetch is not None:
+            self._fetch.cancel()
+            self._fetch = None
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None
+
+    def _stop_backing_off(self, model: str) -> None:
+        timer = self._backing_off.pop(model, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _clean(self, model: str) -> None:
+        ledger = self._ledger
+        digests = policy.digests_to_keep(ledger.active.get(model), ledger.previous.get(model), record=ledger.records.get(model))
+        try:
+            self._stage.keep(model, digests)
+        except OSError as error:
+            log.warning("old bundles not removed", extra={"model": model, "error": str(error)})
+
+    def _candidate(self, model: str, release: int, version: str, digest: str) -> Candidate | None:
+        folder = self._stage.folder(model, digest)
+        if folder is None:
+            return None
+        return Candidate(model=model, release=release, version=version, digest=digest, folder=folder)
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def _changed(self) -> None:
+        if not self._stopped:
+            self._on_change()
