@@ -38,7 +38,7 @@ class Session:
         on_up: Callable[[], None],
         jitter: random.Random | None = None,
     ) -> None:
-        """`on_message(topic, payload)` and `on_up()` (after each subscription) run on the session's thread: they must not block."""
+        """`on_message(topic, payload)` and `on_up()`, after each subscription, run on the session's thread: they must not block."""
         self._settings = settings
         self._on_message = on_message
         self._on_up = on_up
@@ -89,7 +89,7 @@ class Session:
         if not self._client.is_connected():
             self.counters["publishes_dropped"] += 1
             return False
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if expiry is not None:
             properties.MessageExpiryInterval = max(1, round(expiry))
         if response_topic is not None:
@@ -132,7 +132,7 @@ class Session:
             try:
                 self._connect()
                 self._client.loop_forever(retry_first_connection=False)
-            except Exception as error:  # the thread's boundary: whatever it was, the next attempt starts afresh
+            except Exception as error:  # noqa: BLE001  the thread's boundary: whatever it was, the next attempt starts afresh
                 self.counters["connect_errors"] += 1
                 log.warning(
                     "the fleet broker cannot be reached",
@@ -154,7 +154,7 @@ class Session:
         if settings.username is not None:
             password = settings.password_file.read_text(encoding="utf-8").strip() if settings.password_file else None
             self._client.username_pw_set(settings.username, password)
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = round(settings.session_expiry)
         properties.ReceiveMaximum = settings.receive_maximum
         properties.MaximumPacketSize = settings.max_packet_bytes
@@ -195,7 +195,7 @@ class Session:
             log.warning("the fleet broker's connection ended", extra={"reason": str(reason)})
 
     def _received(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self._on_message(message.topic, message.payload)
+        self._on_message(message.topic, bytes(message.payload))
 
     def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
         def guarded(*args: Any) -> None:
