@@ -1,0 +1,226 @@
+"""The rules of a rollout, pure: how waves are planned, what a device's evidence means, when the gate opens or fails."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from fleet_contract.messages import UpdateState
+from fleet_controller.rollouts.machine import FAILED, DeviceState
+from fleet_controller.settings import OnFailure
+
+MAX_ERROR_SHARE: Final = 0.1
+"""A model with more failed inferences than this share of the last health interval is not healthy."""
+_CANARY = re.compile(r"(\d{1,6})(%?)")
+
+
+class GateReason(StrEnum):
+    """Why a gate failed."""
+
+    DEVICE_REJECTED = "device_rejected"
+    DEVICE_ROLLED_BACK = "device_rolled_back"
+    ATTESTATION_TIMEOUT = "attestation_timeout"
+    DIGEST_MISMATCH = "digest_mismatch"
+    DEVICE_FORGOTTEN = "device_forgotten"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the operator chose for one rollout. Durations are seconds."""
+
+    canary: str
+    soak: float
+    timeout: float
+    """0 waits for ever."""
+    on_failure: OnFailure
+    health_stale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the rollout brings."""
+
+    model: str
+    release: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One device in a rollout. Times are seconds since 1970."""
+
+    device: str
+    wave: int
+    state: DeviceState = DeviceState.PENDING
+    reason: str | None = None
+    detail: str | None = None
+    previous: int | None = None
+    revision: int | None = None
+    """The desired revision that named the release."""
+    assigned: float | None = None
+    attested: float | None = None
+    healthy_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of one device now, about the rollout's model; None is unknown."""
+
+    registered: bool = True
+    online: bool = False
+    revision: int = 0
+    """The desired revision that the device says it has taken in."""
+    running_release: int | None = None
+    running_digest: str | None = None
+    update_release: int | None = None
+    update_state: UpdateState | None = None
+    update_reason: str | None = None
+    update_detail: str | None = None
+    health_received: float | None = None
+    health_release: int | None = None
+    """The release that the last health message speaks of."""
+    inferences: int = 0
+    errors: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StartWave:
+    """Tell every device of this wave."""
+
+    wave: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailGate:
+    """A device of the current wave has failed."""
+
+    reason: GateReason
+    device: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Every device of every wave has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The evidence is not complete yet."""
+
+    missing: tuple[str, ...]
+    """Devices of the current wave that have not passed."""
+
+
+Decision = StartWave | FailGate | Finish | Wait
+
+
+def check_canary(canary: str) -> str:
+    """Return `canary`, or raise ValueError saying what it may look like."""
+    match = _CANARY.fullmatch(canary)
+    if match is None or (match[2] and int(match[1]) > 100):
+        raise ValueError(
+            f"canary {canary!r}: a number of devices such as '1', or a share such as '10%'; '0' is one wave for all"
+        )
+    return canary
+
+
+def plan_waves(devices: Sequence[str], canary: str) -> tuple[tuple[str, ...], ...]:
+    """Split the devices, in the order given and without repeats, into the canary wave and the rest; no wave is empty."""
+    check_canary(canary)
+    ordered = tuple(dict.fromkeys(devices))
+    percent = canary.endswith("%")
+    number = int(canary.rstrip("%"))
+    # A share is rounded up: 10% of 5 devices is one canary, not none.
+    size = -(-len(ordered) * number // 100) if percent else number
+    size = min(size, len(ordered))
+    return tuple(wave for wave in (ordered[:size], ordered[size:]) if wave)
+
+
+def is_healthy(target: Target, plan: Plan, evidence: Evidence, attested: float, now: float) -> bool:
+    """Whether the device is known to be well with the release. Unknown is not healthy."""
+    if not evidence.online or evidence.health_received is None:
+        return False
+    if now - evidence.health_received > plan.health_stale or evidence.health_received < attested:
+        return False
+    if evidence.health_release != target.release or evidence.restarts > 0:
+        return False
+    return evidence.errors <= MAX_ERROR_SHARE * (evidence.inferences + evidence.errors)
+
+
+def judge(target: Target, plan: Plan, member: Member, evidence: Evidence, now: float) -> Member:
+    """Where a device stands, from its evidence. A device that was not told yet, has failed or has returned stays as it is."""
+    if member.state is DeviceState.PENDING or member.state is DeviceState.RETURNED or member.state is DeviceState.REJECTED:
+        return member
+    if not evidence.registered:
+        return _lost(member, GateReason.DEVICE_FORGOTTEN, "it is no longer a device of the fleet")
+    if _refused(target, member, evidence):
+        rolled_back = evidence.update_state is UpdateState.ROLLED_BACK
+        return replace(
+            member,
+            state=DeviceState.REJECTED,
+            reason=evidence.update_reason or str(evidence.update_state),
+            detail=f"{'rolled back' if rolled_back else 'rejected'}: {evidence.update_detail or evidence.update_reason or ''}",
+            healthy_since=None,
+        )
+    if evidence.running_release == target.release and evidence.running_digest == target.digest:
+        attested = member.attested if member.attested is not None else now
+        if not is_healthy(target, plan, evidence, attested, now):
+            return replace(member, state=DeviceState.ATTESTED, reason=None, detail=None, attested=attested, healthy_since=None)
+        since = member.healthy_since if member.healthy_since is not None else now
+        return replace(member, state=DeviceState.HEALTHY, reason=None, detail=None, attested=attested, healthy_since=since)
+    if evidence.running_release == target.release:
+        return _lost(member, GateReason.DIGEST_MISMATCH, f"it attests {evidence.running_digest}, signed is {target.digest}")
+    if plan.timeout > 0 and member.assigned is not None and now - member.assigned > plan.timeout:
+        return _lost(member, GateReason.ATTESTATION_TIMEOUT, f"it has not attested the release within {plan.timeout:g} s")
+    if member.state is DeviceState.LOST:
+        return member
+    return replace(member, state=DeviceState.ASSIGNED, attested=None, healthy_since=None)
+
+
+def decide(plan: Plan, wave: int, members: Sequence[Member], now: float) -> Decision:
+    """What a running rollout does now; `wave` is the one under way (-1 before the first)."""
+    for member in members:
+        if member.wave <= wave and member.state in FAILED:
+            return FailGate(_gate_reason(member), member.device, f"{member.device}: {member.reason}: {member.detail}")
+    missing = tuple(member.device for member in members if member.wave <= wave and not _passed(plan, member, now))
+    if missing:
+        return Wait(missing)
+    if any(member.wave > wave for member in members):
+        return StartWave(wave + 1)
+    return Finish()
+
+
+def retried(member: Member, now: float) -> Member:
+    """A device at a resume: one that was lost gets its time again; a refusal is the device's own and stands."""
+    if member.state is not DeviceState.LOST:
+        return member
+    return replace(
+        member, state=DeviceState.ASSIGNED, reason=None, detail=None, assigned=now, attested=None, healthy_since=None
+    )
+
+
+def _passed(plan: Plan, member: Member, now: float) -> bool:
+    return member.state is DeviceState.HEALTHY and member.healthy_since is not None and now - member.healthy_since >= plan.soak
+
+
+def _refused(target: Target, member: Member, evidence: Evidence) -> bool:
+    if evidence.update_release != target.release:
+        return False
+    if evidence.update_state not in (UpdateState.REJECTED, UpdateState.ROLLED_BACK):
+        return False
+    # A report from before the device took in this assignment speaks of an earlier attempt.
+    return member.revision is None or evidence.revision >= member.revision
+
+
+def _lost(member: Member, reason: GateReason, detail: str) -> Member:
+    return replace(member, state=DeviceState.LOST, reason=reason, detail=detail, healthy_since=None)
+
+
+def _gate_reason(member: Member) -> GateReason:
+    if member.state is DeviceState.REJECTED:
+        rolled_back = (member.detail or "").startswith("rolled back")
+        return GateReason.DEVICE_ROLLED_BACK if rolled_back else GateReason.DEVICE_REJECTED
+    return GateReason(member.reason) if member.reason else GateReason.ATTESTATION_TIMEOUT

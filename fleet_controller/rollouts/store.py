@@ -1,0 +1,231 @@
+"""Rollouts in the database, and the evidence that intake has put there."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from fleet_contract.messages import UpdateState
+from fleet_controller.rollouts.machine import ACTIVE, DeviceState, RolloutState
+from fleet_controller.rollouts.policy import Evidence, Member, Plan, Target
+from fleet_controller.settings import OnFailure
+from fleet_controller.store.slots import Channel, read_slots
+from fleet_controller.store.tables import devices, releases, rollout_devices, rollouts
+
+_S = TypeVar("_S", bound=Struct)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One rollout. Times are seconds since 1970."""
+
+    id: int
+    model: str
+    release: int
+    version: str
+    digest: str
+    plan: Plan
+    state: RolloutState
+    wave: int
+    """The wave under way, counted from 0; -1 before the first."""
+    waves: int
+    reason: str | None
+    detail: str | None
+    operator: str | None
+    created: float
+    changed: float
+
+    @property
+    def target(self) -> Target:
+        """What it brings."""
+        return Target(model=self.model, release=self.release, digest=self.digest)
+
+
+class _Birth(Struct):
+    state: str = ""
+
+
+class _Running(Struct):
+    model: str
+    release: int
+    digest: str
+
+
+class _Update(Struct):
+    model: str
+    release: int
+    state: str
+    reason: str | None = None
+    detail: str | None = None
+
+
+class _Reported(Struct):
+    revision: int = 0
+    models: tuple[_Running, ...] = ()
+    updates: tuple[_Update, ...] = ()
+
+
+class _ModelHealth(Struct):
+    model: str
+    release: int
+    inferences: int = 0
+    errors: int = 0
+    restarts: int = 0
+
+
+class _Health(Struct):
+    models: tuple[_ModelHealth, ...] = ()
+
+
+def insert(connection: Connection, rollout: Rollout, members: Sequence[Member]) -> int:
+    """Store a new rollout (its `id` is ignored); returns its id."""
+    values = _to_row(rollout)
+    del values["id"]
+    key = connection.execute(sa.insert(rollouts).values(**values)).inserted_primary_key
+    number = int(key[0])
+    connection.execute(sa.insert(rollout_devices), [_member_row(member) | {"rollout": number} for member in members])
+    return number
+
+
+def save(connection: Connection, rollout: Rollout) -> None:
+    """Store a rollout's own fields."""
+    connection.execute(sa.update(rollouts).where(rollouts.c.id == rollout.id).values(**_to_row(rollout)))
+
+
+def save_members(connection: Connection, rollout: int, members: Iterable[Member]) -> None:
+    """Store these devices of a rollout."""
+    for member in members:
+        connection.execute(
+            sa.update(rollout_devices)
+            .where(rollout_devices.c.rollout == rollout, rollout_devices.c.device == member.device)
+            .values(**_member_row(member))
+        )
+
+
+def read(connection: Connection, rollout: int) -> Rollout | None:
+    """One rollout."""
+    row = connection.execute(sa.select(rollouts).where(rollouts.c.id == rollout)).first()
+    return _from_row(row) if row is not None else None
+
+
+def read_all(connection: Connection, limit: int = 100) -> list[Rollout]:
+    """The newest rollouts, newest first."""
+    return [_from_row(row) for row in connection.execute(sa.select(rollouts).order_by(rollouts.c.id.desc()).limit(limit))]
+
+
+def running(connection: Connection) -> list[int]:
+    """The rollouts to look at, oldest first."""
+    query = sa.select(rollouts.c.id).where(rollouts.c.state == RolloutState.RUNNING).order_by(rollouts.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def members(connection: Connection, rollout: int) -> list[Member]:
+    """The devices of a rollout, by wave and name."""
+    query = (
+        sa.select(rollout_devices)
+        .where(rollout_devices.c.rollout == rollout)
+        .order_by(rollout_devices.c.wave, rollout_devices.c.device)
+    )
+    return [_to_member(row) for row in connection.execute(query)]
+
+
+def busy_devices(connection: Connection, model: str) -> dict[str, int]:
+    """Devices that an unfinished rollout of this model holds, with its id."""
+    query = (
+        sa.select(rollout_devices.c.device, rollouts.c.id)
+        .join(rollouts, rollouts.c.id == rollout_devices.c.rollout)
+        .where(rollouts.c.model == model, rollouts.c.state.in_([state.value for state in ACTIVE]))
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def find_release(connection: Connection, model: str, release: int | None) -> sa.Row[Any] | None:
+    """A release's row (release, version, digest); None as the number is the newest one."""
+    query = sa.select(releases.c.release, releases.c.version, releases.c.digest).where(releases.c.model == model)
+    if release is not None:
+        query = query.where(releases.c.release == release)
+    return connection.execute(query.order_by(releases.c.release.desc()).limit(1)).first()
+
+
+def device_labels(connection: Connection) -> dict[str, dict[str, str]]:
+    """Every device that was not revoked, with its labels."""
+    query = sa.select(devices.c.device, devices.c.labels).where(devices.c.revoked.is_(None)).order_by(devices.c.device)
+    return {row.device: dict(row.labels) for row in connection.execute(query)}
+
+
+def online_devices(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Those of `names` whose last birth says online."""
+    slots = read_slots(connection, names)
+    return {
+        device
+        for (device, channel), slot in slots.items()
+        if channel == Channel.BIRTH and _read(slot.payload, _Birth).state == "online"
+    }
+
+
+def evidence(connection: Connection, model: str, names: Sequence[str]) -> dict[str, Evidence]:
+    """What is known of these devices about one model."""
+    registered = device_labels(connection)
+    slots = read_slots(connection, names)
+    found: dict[str, Evidence] = {}
+    for device in names:
+        birth, reported, health = (slots.get((device, channel)) for channel in Channel)
+        says = _read(reported.payload, _Reported) if reported is not None else _Reported()
+        runs = next((entry for entry in says.models if entry.model == model), None)
+        update = next((entry for entry in says.updates if entry.model == model), None)
+        measured = _read(health.payload, _Health) if health is not None else _Health()
+        work = next((entry for entry in measured.models if entry.model == model), None)
+        found[device] = Evidence(
+            registered=device in registered,
+            online=birth is not None and _read(birth.payload, _Birth).state == "online",
+            revision=says.revision,
+            running_release=runs.release if runs is not None else None,
+            running_digest=runs.digest if runs is not None else None,
+            update_release=update.release if update is not None else None,
+            update_state=_update_state(update.state) if update is not None else None,
+            update_reason=update.reason if update is not None else None,
+            update_detail=update.detail if update is not None else None,
+            health_received=health.received if health is not None else None,
+            health_release=work.release if work is not None else None,
+            inferences=work.inferences if work is not None else 0,
+            errors=work.errors if work is not None else 0,
+            restarts=work.restarts if work is not None else 0,
+        )
+    return found
+
+
+def _read(payload: bytes, kind: type[_S]) -> _S:
+    # A slot that this version cannot read is no evidence: unknown is not healthy.
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return kind()
+
+
+def _update_state(state: str) -> UpdateState | None:
+    return next((known for known in UpdateState if known == state), None)
+
+
+def _member_row(member: Member) -> dict[str, Any]:
+    return asdict(member) | {"state": member.state.value}
+
+
+def _to_member(row: Any) -> Member:
+    values = dict(row._mapping)
+    del values["rollout"]
+    return Member(**values | {"state": DeviceState(values["state"])})
+
+
+def _to_row(rollout: Rollout) -> dict[str, Any]:
+    return asdict(rollout) | {"plan": asdict(rollout.plan), "state": rollout.state.value}
+
+
+def _from_row(row: Any) -> Rollout:
+    values = dict(row._mapping)
+    plan = values["plan"]
+    plan = Plan(**plan | {"on_failure": OnFailure(plan["on_failure"])})
+    return Rollout(**values | {"plan": plan, "state": RolloutState(values["state"])})
