@@ -1,0 +1,96 @@
+"""What is written together: the rows of one batch, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import msgspec
+
+FLEET: Final = "fleet"
+SITE: Final = "site"
+
+
+class JournalRow(NamedTuple):
+    """A message as it was taken over, kept until every window that holds it is done."""
+
+    event_no: int
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    properties: bytes | None
+    """From `pack_properties`."""
+    received: float
+    """Wall clock, seconds since 1970."""
+
+
+class OutboxRow:
+    """A message on its way out. `seq` is given by `Store.submit`: it grows with the order of submission and is never reused."""
+
+    __slots__ = ("durable", "kind", "link", "payload", "seq", "topic")
+
+    def __init__(self, kind: str, topic: str, payload: bytes, *, durable: bool, link: str = FLEET, seq: int = 0) -> None:
+        """`kind` is `result` or `note`; `payload` a JSON object, which in a durable row has no stream and seq or the empty ones."""
+        self.kind = kind
+        self.topic = topic
+        self.payload = payload
+        self.durable = durable
+        self.link = link
+        self.seq = seq
+
+    def __repr__(self) -> str:
+        return f"OutboxRow(seq={self.seq}, {self.kind}, {self.link}:{self.topic}, durable={self.durable})"
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction: all of it or nothing. Applied in the order of the fields.
+
+    A submitted batch must not be changed; it may be submitted again after an error.
+    """
+
+    journal: list[JournalRow] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    pipeline_states: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
+    """(pipeline, key) to its state; None removes it."""
+    values: dict[str, bytes | None] = field(default_factory=dict)
+    """Key to value; None removes it."""
+    taken: list[bytes] = field(default_factory=list)
+    """16-byte keys of events taken over."""
+    forget: list[int] = field(default_factory=list)
+    """Event numbers of journal rows that are no longer needed; unknown ones are ignored."""
+    delivered: list[int] = field(default_factory=list)
+    """Seqs of outbox rows that have reached their end; unknown ones are ignored."""
+    last_event_no: int = 0
+    """The highest event number given so far, also to events that never get a journal row; kept so that none is given twice."""
+
+    def adds(self) -> bool:
+        """Whether the bounds of the store apply: the batch brings rows that somebody still has to take away."""
+        return bool(self.journal or self.outbox)
+
+
+class Counts(NamedTuple):
+    """What the store holds."""
+
+    journal_rows: int = 0
+    outbox_rows: int = 0
+    outbox_bytes: int = 0
+    """Of the payloads."""
+    last_seq: int = 0
+    last_event_no: int = 0
+
+
+def pack_properties(properties: Mapping[str, object]) -> bytes | None:
+    """MQTT properties of a delivery for a JournalRow; None when there are none."""
+    return msgspec.msgpack.encode(dict(properties)) if properties else None
+
+
+def unpack_properties(packed: bytes | None) -> dict[str, object]:
+    """The inverse of `pack_properties`; user properties are pairs again."""
+    if packed is None:
+        return {}
+    properties: dict[str, object] = msgspec.msgpack.decode(packed)
+    user = properties.get("user")
+    if isinstance(user, list):
+        properties["user"] = [tuple(pair) for pair in user]
+    return properties

@@ -1,0 +1,122 @@
+"""The door of the journal: submit batches from the loop's thread, be called back when they are on disk."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edge_agent.journal.batch import Batch, Counts, JournalRow
+from edge_agent.journal.errors import StoreError
+from edge_agent.journal.opening import open_writable, take_lock
+from edge_agent.journal.reader import Reader
+from edge_agent.journal.writer import Finished, Job, Writer
+from edge_agent.settings import StoreSettings
+
+
+class Store:
+    """agent.db. Everything is called on the loop's thread; the writer thread only posts to it."""
+
+    def __init__(self, path: Path, settings: StoreSettings, post: Callable[..., None]) -> None:
+        """Open or make the file and start the writer.
+
+        Raises StoreInUse (another process has it), StoreTooNew (written by a newer release) or StoreError. A damaged file does
+        not raise: it is moved to `set_aside`, and a fresh one is made with a new `stream`.
+        """
+        self._path = Path(path)
+        self._post = post
+        self._waiting = 0
+        self._lock = take_lock(self._path)
+        try:
+            connection, self.set_aside = open_writable(self._path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._reader = Reader(self._path)
+        self.stream = self._reader.stream()
+        """Random id of this file, made once; with a seq it names a durable message for ever."""
+        self.counts: Counts = self._reader.counts()
+        """As of the last commit whose `done` was called."""
+        self._seq = self.counts.last_seq
+        self._writer = Writer(connection, self._path, settings, self.counts, self._finished)
+        self._writer.start()
+
+    @property
+    def busy(self) -> bool:
+        """An urgent batch is being committed or waits."""
+        return self._waiting > 0
+
+    def submit(self, batch: Batch, done: Callable[[StoreError | None], None] | None = None, *, urgent: bool = True) -> None:
+        """Commit `batch`, then call `done(None)` on the loop: it now outlives a power cut. Callbacks come in order of submission.
+
+        `done(error)`: nothing of the batch was applied. With `error.temporary` (disk full or failing, a bound reached) the
+        caller keeps the batch and submits it again later; its outbox rows then get new seqs. Batches that wait share a
+        transaction. One that is not urgent waits up to 25 ms for another to join and does not count as `busy`.
+        """
+        seq = self._seq
+        for row in batch.outbox:
+            seq += 1
+            row.seq = seq
+        self._seq = seq
+        if urgent:
+            self._waiting += 1
+        self._writer.put(Job(batch, done, urgent))
+
+    def open_reader(self) -> Reader:
+        """A read-only connection for the calling thread, which also closes it."""
+        return Reader(self._path)
+
+    def journal_rows(self) -> Iterator[JournalRow]:
+        """What open windows are rebuilt from, in order of event number. At start, before the first `submit`."""
+        return self._reader.journal_rows()
+
+    def taken_keys(self) -> list[bytes]:
+        """Keys of the events taken over last (about 65,536), oldest first."""
+        return self._reader.taken_keys()
+
+    def pipeline_states(self, pipeline: str) -> dict[str, bytes]:
+        """Key to stored state of one pipeline."""
+        return self._reader.pipeline_states(pipeline)
+
+    def values(self) -> dict[str, bytes]:
+        """The stored key-value pairs."""
+        return self._reader.values()
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the start."""
+        return {"store_transactions": self._writer.transactions, "store_failures": self._writer.failures}
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Commit what waits (its callbacks are still posted), close the file, end the thread. False: not within `timeout` s."""
+        self._reader.close()
+        ended = self._writer.stop(timeout)
+        if ended:
+            os.close(self._lock)
+        return ended
+
+    def _finished(self, outcomes: Finished, counts: Counts) -> None:
+        self._post(self._report, outcomes, counts)
+
+    def _report(self, outcomes: Finished, counts: Counts) -> None:
+        self.counts = counts
+        for job, _ in outcomes:
+            if job.urgent:
+                self._waiting -= 1
+        failed: list[Any] = []
+        for job, error in outcomes:
+            if job.done is None:
+                continue
+            try:
+                job.done(error)
+            except Exception as raised:  # noqa: BLE001 - one callback must not cost the others theirs; raised again below
+                failed.append(raised)
+        if failed:
+            raise failed[0]
+
+
+def read_counts(path: Path) -> Counts:
+    """What a store holds that another process may have open. Raises sqlite3.Error."""
+    reader = Reader(path)
+    try:
+        return reader.counts()
+    finally:
+        reader.close()

@@ -1,0 +1,118 @@
+"""Which rows were handed to the link and are not settled: each stays until it may be deleted. Pure; the time is an argument.
+
+A plain row is settled by the broker's PUBACK, a durable one by the controller's acknowledgement alone.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from edge_agent.journal.batch import OutboxRow
+from edge_agent.outbox.policy import covers, may_send, resend_delay
+
+
+class Unsettled:
+    """One row on its way."""
+
+    __slots__ = ("attempts", "due", "flying", "queued", "row")
+
+    def __init__(self, row: OutboxRow, due: float) -> None:
+        self.row = row
+        self.attempts = 1
+        self.due = due
+        self.flying = True
+        """The link has it: its outcome will come."""
+        self.queued = False
+        """It waits in the line of those to be sent again."""
+
+
+class Outstanding:
+    """The unsettled rows of one link. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, Unsettled] = {}
+        self._again: deque[int] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, seq: int) -> bool:
+        return seq in self._rows
+
+    def room(self, size: int) -> bool:
+        """Whether a row that was not sent yet may be sent."""
+        return may_send(len(self._rows), self._bytes, size)
+
+    def sent(self, row: OutboxRow, now: float) -> None:
+        """The link has taken `row`, for the first time or again."""
+        seq = row.seq
+        entry = self._rows.get(seq)
+        if entry is None:
+            self._rows[seq] = Unsettled(row, now + resend_delay(1, refused=False))
+            self._bytes += len(row.payload)
+            return
+        entry.attempts += 1
+        entry.flying = True
+        entry.due = now + resend_delay(entry.attempts, refused=False)
+        if entry.queued:
+            entry.queued = False
+            if self._again and self._again[0] == seq:
+                self._again.popleft()
+
+    def published(self, seq: int, ok: bool, now: float) -> bool:
+        """The link's outcome for `seq`; True: the row is settled and may be deleted."""
+        entry = self._rows.get(seq)
+        if entry is None:
+            return False  # acknowledged by the controller before the broker's PUBACK was seen
+        entry.flying = False
+        if not ok:
+            entry.due = now + resend_delay(entry.attempts, refused=True)
+            return False
+        if entry.row.durable:
+            return False
+        self._remove(seq)
+        return True
+
+    def acknowledged(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        """Settle the durable rows that `ranges` cover; their seqs, which may be deleted. Costs the rows held, not the range."""
+        settled = [seq for seq, entry in self._rows.items() if entry.row.durable and covers(ranges, seq)]
+        for seq in settled:
+            self._remove(seq)
+        return settled
+
+    def disconnected(self) -> None:
+        """Whatever the link had is gone with the connection."""
+        for entry in self._rows.values():
+            entry.flying = False
+
+    def connected(self) -> None:
+        """A new connection: everything is sent again, in order, and waits anew."""
+        self._again = deque(sorted(self._rows))
+        for entry in self._rows.values():
+            entry.flying = False
+            entry.queued = True
+            entry.attempts = 0
+
+    def collect_due(self, now: float) -> int:
+        """Put the rows whose time has come into the line, in order; how many."""
+        due = sorted(seq for seq, entry in self._rows.items() if entry.due <= now and not entry.flying and not entry.queued)
+        for seq in due:
+            self._rows[seq].queued = True
+        self._again.extend(due)
+        return len(due)
+
+    def next_again(self) -> OutboxRow | None:
+        """The row to send again next; None when there is none. It stays in front until it is `sent` or settled."""
+        while self._again:
+            entry = self._rows.get(self._again[0])
+            if entry is not None and entry.queued:
+                return entry.row
+            self._again.popleft()
+        return None
+
+    def next_due(self) -> float | None:
+        """When `collect_due` has something to do at the earliest."""
+        return min((entry.due for entry in self._rows.values() if not entry.flying and not entry.queued), default=None)
+
+    def _remove(self, seq: int) -> None:
+        self._bytes -= len(self._rows.pop(seq).row.payload)
