@@ -1,0 +1,110 @@
+"""The worker's life: limits, load, score until the daemon goes away. Arguments: socket descriptor, memory limit, parent's pid."""
+
+import ctypes
+import hashlib
+import os
+import resource
+import signal
+import socket
+import sys
+
+from edge_agent.inference import protocol
+
+_PR_SET_PDEATHSIG = 1
+_CHUNK = 1024 * 1024
+_MAX_FILES = 64
+
+
+def limit(memory_bytes: int, parent: int) -> None:
+    """No core dumps (they hold people's data), few descriptors, bounded memory, and no life without the daemon."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_FILES, _MAX_FILES))
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(0)  # the daemon ended before the line above could take effect
+    # Terminal keys and the service manager's SIGTERM go to the whole group; the daemon decides when a worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def read_model(load: protocol.Load) -> "tuple[str, bytes]":
+    """SHA-256 of the whole bundle in hex, and the model file in it, from one pass: what is hashed is what is loaded."""
+    digest = hashlib.sha256()
+    model = bytearray()
+    at = 0
+    with open(load.bundle, "rb", buffering=0) as file:
+        while True:
+            chunk = file.read(_CHUNK)
+            if not chunk:
+                break
+            digest.update(chunk)
+            low, high = max(load.offset - at, 0), min(load.offset + load.size - at, len(chunk))
+            if low < high:
+                model += chunk[low:high]
+            at += len(chunk)
+    return digest.hexdigest(), bytes(model)
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer frames until the other side closes."""
+    reader = protocol.Reader()
+    scorer = None
+    while True:
+        data = connection.recv(_CHUNK)
+        if not data:
+            return
+        reader.feed(data)
+        while True:
+            frame = reader.next()
+            if frame is None:
+                break
+            header, body = frame
+            if isinstance(header, protocol.Load):
+                scorer = _load(connection, header)
+                if scorer is None:
+                    return
+            elif isinstance(header, protocol.Run) and scorer is not None:
+                scores, faults = scorer.score(header, body)
+                answer = protocol.Scores(number=header.number, width=scorer.width, faults=faults)
+                connection.sendall(protocol.pack(answer, scores.astype("<f8").tobytes()))
+            else:
+                raise protocol.ProtocolError(f"{type(header).__name__} is out of place")
+
+
+def _load(connection: socket.socket, load: protocol.Load):  # type: ignore[no-untyped-def]
+    # Imported only now: the daemon's first frame can be read while numpy is still on its way, and limits stand before it.
+    from edge_agent.inference.backends.port import BackendError
+    from edge_agent.inference.worker.scoring import Scorer
+
+    try:
+        digest, model = read_model(load)
+        if digest != load.digest:
+            raise BackendError(protocol.HASH_MISMATCH, f"the stored bundle has SHA-256 {digest}, not {load.digest}")
+        scorer = Scorer(load, model)
+    except BackendError as error:
+        connection.sendall(protocol.pack(protocol.Failed(reason=error.reason, detail=str(error))))
+        return None
+    except (OSError, MemoryError, ImportError) as error:
+        reason = protocol.RUNTIME_MISSING if isinstance(error, ImportError) else protocol.LOAD_FAILED
+        connection.sendall(protocol.pack(protocol.Failed(reason=reason, detail=f"{type(error).__name__}: {error}")))
+        return None
+    ready = protocol.Ready(digest=digest, provider=scorer.backend.provider, runtime_version=scorer.backend.version)
+    connection.sendall(protocol.pack(ready))
+    return scorer
+
+
+def main() -> None:
+    """Run the worker."""
+    descriptor, memory_bytes, parent = (int(argument) for argument in sys.argv[1:4])
+    limit(memory_bytes, parent)
+    with socket.socket(fileno=descriptor) as connection:
+        try:
+            serve(connection)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the daemon is gone or has replaced this worker
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""From the items of one batch to scores: features, scaling, model; a faulty item costs itself alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.inference import protocol
+from edge_agent.inference.backends import port
+from edge_agent.inference.protocol import Load, Run
+from edge_agent.inference.worker.features import FeatureError, FeatureSpecError, compute, width
+
+Faults = dict[int, tuple[str, str]]
+
+
+class Scorer:
+    """One loaded model with its preprocessing. Raises BackendError when features, tensors and file do not fit each other."""
+
+    def __init__(self, load: Load, model: bytes) -> None:
+        self._load = load
+        try:
+            features = width(load.features)
+        except FeatureSpecError as error:
+            raise port.BackendError(protocol.MANIFEST_INVALID, str(error)) from error
+        tensor = int(np.prod(load.input_tensor.shape[1:]))
+        if features != tensor:
+            raise port.BackendError(
+                protocol.MANIFEST_INVALID,
+                f"the features give {features} values, input_tensor {load.input_tensor.name!r} takes {tensor}",
+            )
+        self.width = int(np.prod(load.output_tensor.shape[1:]))
+        self._features = features
+        self._mean = None if load.mean is None else np.array(load.mean, dtype=np.float32)
+        self._scale = None if load.scale is None else np.array(load.scale, dtype=np.float32)
+        self.backend = port.load(load.runtime, model, load.input_tensor, load.output_tensor, load.threads)
+        _require_version(load, self.backend.version)
+
+    def score(self, run: Run, body: bytes) -> tuple[NDArray[np.float64], Faults]:
+        """Scores (items, width) and the faults of single items; the rows of faulty items are zero."""
+        faults: Faults = {}
+        vectors: list[NDArray[np.float32]] = []
+        kept: list[int] = []
+        values = np.frombuffer(body, dtype="<f8")
+        at = 0
+        for position, lengths in enumerate(run.lengths):
+            window: dict[str, Any] = {}
+            for name, count in zip(self._load.inputs, lengths):  # noqa: B905
+                window[name] = values[at : at + count]
+                at += count
+            times = values[at : at + lengths[-1]]
+            at += lengths[-1]
+            try:
+                vectors.append(self._vector(window, times, run.texts[position] if run.texts else None))
+                kept.append(position)
+            except FeatureError as error:
+                faults[position] = (protocol.WRONG_SHAPE, str(error))
+        scores = np.zeros((len(run.lengths), self.width))
+        if kept:
+            scores[kept] = port.score(self.backend, np.stack(vectors), self._load.input_tensor, self._load.output_tensor)
+            for position in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
+                faults[int(position)] = (protocol.BAD_OUTPUT, f"scores {scores[position].tolist()} are not finite")
+        return scores, faults
+
+    def _vector(self, window: dict[str, Any], times: Sequence[float], text: str | None) -> NDArray[np.float32]:
+        vector = compute(self._load.features, window, times, text)
+        if self._mean is not None and self._scale is not None:
+            vector = (vector - self._mean) / self._scale
+        if not np.isfinite(vector).all():
+            raise FeatureError("a feature is not finite")
+        return vector
+
+
+def _require_version(load: Load, version: str) -> None:
+    if load.runtime_min is None:
+        return
+    have = _numbers(version.rsplit(" ", 1)[-1])
+    if have < _numbers(load.runtime_min):
+        raise port.BackendError(
+            protocol.INCOMPATIBLE, f"the model needs {load.runtime} {load.runtime_min} or newer, installed is {version}"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("+")[0].split(".") if part.isdigit())
