@@ -123,6 +123,29 @@ class RolloutSettings(Section):
     """How often running rollouts are looked at."""
 
 
+class RegistrySettings(Section):
+    """The signed repository of model releases."""
+
+    passphrase_file: Path | None = None
+    """Opens the two online keys (snapshot, timestamp). None: `keys/online/passphrase` in the state folder."""
+    refresh: Duration = Field(default=86400.0, gt=0)
+    """How often the timestamp is signed again; devices stop believing one that is a week old."""
+
+
+class EnrolmentSettings(Section):
+    """Where devices' broker credentials go, and what new devices are told about the broker."""
+
+    broker_password_file: Path | None = None
+    """Mosquitto's password file, which this controller then maintains. None: `broker.passwords` in the state folder."""
+    broker_pid_file: Path | None = None
+    """If set, the process whose id stands in it gets SIGHUP after a change, which makes Mosquitto read the file again."""
+    broker_reload_command: tuple[str, ...] = ()
+    """If set, this fixed command (program and arguments, no shell) is run after a change instead."""
+    broker_host: str | None = None
+    """The fleet broker as devices reach it. None: as the controller does."""
+    broker_port: int | None = Field(default=None, ge=1, le=65535)
+
+
 class LogLevel(StrEnum):
     """Least severity that is logged."""
 
@@ -149,6 +172,8 @@ class ControllerSettings(BaseSettings):
     http: HttpSettings = HttpSettings()
     intake: IntakeSettings = IntakeSettings()
     rollouts: RolloutSettings = RolloutSettings()
+    registry: RegistrySettings = RegistrySettings()
+    enrolment: EnrolmentSettings = EnrolmentSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,93 @@
+"""The registry of the running service: takes in signed publications and keeps the database in step with the repository."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fleet_contract.bundle import BundleError
+from fleet_controller.registry.bundles import measure_bundle
+from fleet_controller.registry.keys import load_signer, read_passphrase
+from fleet_controller.registry.publication import BundleFacts, PublishedRelease
+from fleet_controller.registry.repository import Repository
+from fleet_controller.settings import ControllerSettings
+from fleet_controller.state_folder import StateFolder
+from fleet_controller.store.database import Database
+from fleet_controller.store.operators import record_action
+from fleet_controller.store.published import ReleaseRow, add_release, list_releases
+
+log = logging.getLogger(__name__)
+
+
+class Registry:
+    """The signed repository and its copy in the database. Callable from any thread."""
+
+    def __init__(self, repository: Repository, uploads: Path, database: Database, clock: Callable[[], float]) -> None:
+        self.repository = repository
+        self.uploads = uploads
+        self._database = database
+        self._clock = clock
+
+    def publish(self, signed: bytes, bundle: Path, operator: str) -> ReleaseRow:
+        """Take in one release; raises BundleError, PublicationError or OSError, and then nothing has changed."""
+        facts = measure_bundle(bundle)
+        published = self.repository.publish(signed, bundle)
+        row = self._row(published, facts)
+        with self._database.write() as connection:
+            add_release(connection, row)
+            details: dict[str, Any] = {"release": row.release, "version": row.version, "digest": row.digest}
+            record_action(connection, self._clock(), operator, "model.add", row.model, details)
+        return row
+
+    def sync(self) -> None:
+        """Enter what the repository has and the database lacks: a crash may have come between the two."""
+        with self._database.read() as connection:
+            known = {(row.model, row.release) for row in list_releases(connection)}
+        for published in self.repository.releases():
+            if (published.release.model, published.release.release) in known:
+                continue
+            try:
+                row = self._row(published, measure_bundle(self.repository.target_file(published)))
+            except (BundleError, OSError) as error:
+                log.error("a published bundle cannot be read", extra={"model": published.release.model, "error": str(error)})
+                continue
+            with self._database.write() as connection:
+                add_release(connection, row)
+
+    def refresh(self) -> None:
+        """Sign the online metadata again; for a daily schedule."""
+        self.repository.refresh()
+        log.info("online metadata signed again")
+
+    def _row(self, published: PublishedRelease, facts: BundleFacts) -> ReleaseRow:
+        return ReleaseRow(
+            model=published.release.model,
+            release=published.release.release,
+            version=published.release.version,
+            digest=published.digest,
+            size=published.length,
+            floor=published.release.floor,
+            manifest=msgspec.to_builtins(facts.manifest),
+            created=self._clock(),
+        )
+
+
+def open_registry(settings: ControllerSettings, database: Database, clock: Callable[[], float]) -> Registry:
+    """Open the repository in the state folder with its online keys; raises KeyFileError or PublicationError."""
+    folder = StateFolder(settings.state_dir)
+    passphrase = read_passphrase(settings.registry.passphrase_file or folder.online_passphrase, what="online keys")
+    repository = Repository(
+        folder.repository,
+        snapshot=load_signer(folder.online_keys / "snapshot.pem", passphrase),
+        timestamp=load_signer(folder.online_keys / "timestamp.pem", passphrase),
+        clock=lambda: datetime.fromtimestamp(clock(), UTC),
+    )
+    folder.uploads.mkdir(mode=0o700, exist_ok=True)
+    for leftover in folder.uploads.iterdir():
+        leftover.unlink()
+    registry = Registry(repository, folder.uploads, database, clock)
+    registry.sync()
+    return registry
