@@ -1,0 +1,109 @@
+"""A bundle's source folder: `model.toml`, the model file and golden samples computed by the runtime that devices use."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from edge_agent.inference.worker.features import compute
+from fleet_contract.manifest import MANIFEST_NAME, Manifest, parse_golden, parse_manifest
+from models.runtimes import Matrix, run_model
+
+MODELS: Final = Path(__file__).parent.parent / "fleet_controller" / "demo" / "models"
+GOLDEN_NAME: Final = "golden.json"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One raw input: a window with its event times, or a text."""
+
+    window: dict[str, list[float]] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    text: str | None = None
+
+
+def vectors(manifest: Manifest, questions: Sequence[Question]) -> Matrix:
+    """What the model reads for each question: features, then scaling, as on the device; shape (questions, width)."""
+    features = [{"op": item.op, "input": item.input, "args": item.args} for item in manifest.features]
+    raw = np.stack([compute(features, item.window, item.times, item.text) for item in questions])
+    return scale(manifest, raw)
+
+
+def scale(manifest: Manifest, raw: Matrix) -> Matrix:
+    """The manifest's standardisation, float32."""
+    if manifest.scaling is None:
+        return raw
+    mean, width = np.float32(manifest.scaling.mean), np.float32(manifest.scaling.scale)
+    return ((raw - mean) / width).astype(np.float32)
+
+
+def scores(manifest: Manifest, model: bytes, questions: Sequence[Question]) -> Matrix:
+    """What a device answers; shape (questions, labels or 1)."""
+    return run_model(manifest, model, vectors(manifest, questions))
+
+
+def golden_samples(questions: Sequence[Question], answers: Matrix, tolerance: float = 1e-3) -> bytes:
+    """Golden samples as JSON: the questions with the answers given."""
+    rows = []
+    for question, answer in zip(questions, answers, strict=True):
+        row: dict[str, Any] = {}
+        if question.text is None:
+            row |= {"window": question.window, "times": question.times}
+        else:
+            row["text"] = question.text
+        rows.append(row | {"scores": [round(float(value), 6) for value in answer], "tolerance": tolerance})
+    return ("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n").encode()
+
+
+def write_bundle_folder(manifest: Manifest, model: bytes, golden: bytes, root: Path = MODELS) -> Path:
+    """Write `root/name/version/`, checked by the parsers of the contract; returns the folder."""
+    text = manifest_toml(manifest).encode()
+    parse_golden(golden, parse_manifest(text))
+    folder = root / manifest.name / manifest.version
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in ((MANIFEST_NAME, text), (manifest.file, model), (manifest.golden, golden)):
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def manifest_toml(manifest: Manifest) -> str:
+    """The manifest as TOML, without what is at its default."""
+    defaults = msgspec.to_builtins(Manifest(**_REQUIRED))
+    table = {key: value for key, value in msgspec.to_builtins(manifest).items() if key in _REQUIRED or value != defaults[key]}
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+
+
+_REQUIRED: Final[dict[str, Any]] = {
+    "schema": 0,
+    "name": "",
+    "version": "",
+    "task": "",
+    "runtime": "onnx",
+    "file": "",
+    "golden": "",
+    "kind": "window",
+    "features": (),
+    "input_tensor": None,
+    "output_tensor": None,
+    "licence": "",
+}
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        items = (f"{_key(key)} = {_toml(item)}" for key, item in value.items() if item is not None and item != {})
+        return "{ " + ", ".join(items) + " }"
+    if isinstance(value, list | tuple):
+        items = [_toml(item) for item in value]
+        flat = "[" + ", ".join(items) + "]"
+        return flat if len(flat) <= 110 else "[\n" + "".join(f"  {item},\n" for item in items) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
