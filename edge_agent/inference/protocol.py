@@ -13,7 +13,7 @@ Both sides import this file, so it runs on Python 3.10 and knows neither numpy n
 """
 
 import struct
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
@@ -105,9 +105,9 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True, tag="scores"):
     faults: dict[int, tuple[str, str]]
 
 
-Header = Union[Load, Ready, Failed, Run, Scores]
+Header = Load | Ready | Failed | Run | Scores
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Union[Load, Ready, Failed, Run, Scores])
+_decoder = msgspec.msgpack.Decoder(Load | Ready | Failed | Run | Scores)
 
 
 def pack(header: Header, body: bytes = b"") -> bytes:

@@ -31,7 +31,7 @@ class Backend(Protocol):
     """The batch that the file fixes, None where it is free."""
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Scores for `batch`, float32 of shape (items, *input_tensor.shape[1:]); real values, also where the file is quantised."""
+        """Scores for `batch`, float32 (items, *input_tensor.shape[1:]); real values, also where the file is quantised."""
 
 
 LoadBackend = Callable[[bytes, TensorSpec, TensorSpec, int], Backend]
@@ -59,9 +59,7 @@ BACKENDS: dict[str, LoadBackend] = {"onnx": load_onnx, "tflite": load_tflite}
 def load(runtime: str, model: bytes, wanted: TensorSpec, given: TensorSpec, threads: int) -> Backend:
     """Load a model file with the runtime that its manifest names; raises BackendError."""
     if runtime not in BACKENDS:
-        raise BackendError(
-            protocol.RUNTIME_MISSING, f"this agent knows no runtime {runtime!r}, only {', '.join(sorted(BACKENDS))}"
-        )
+        raise BackendError(protocol.RUNTIME_MISSING, f"runtime {runtime!r} is none of {', '.join(sorted(BACKENDS))}")
     return BACKENDS[runtime](model, wanted, given, threads)
 
 
@@ -75,7 +73,7 @@ def score(backend: Backend, vectors: NDArray[np.float32], wanted: TensorSpec, gi
     if step is None or step == len(shaped):
         raw = backend.run(shaped)
         check_scores(raw, len(shaped), given)
-        return raw.reshape(len(vectors), -1).astype(np.float64)
+        return _rows(raw)
     parts = []
     for start in range(0, len(shaped), step):
         part = shaped[start : start + step]
@@ -83,7 +81,12 @@ def score(backend: Backend, vectors: NDArray[np.float32], wanted: TensorSpec, gi
         raw = backend.run(padded)
         check_scores(raw, step, given)
         parts.append(raw[: len(part)])
-    return np.concatenate(parts).reshape(len(vectors), -1).astype(np.float64)
+    return _rows(np.concatenate(parts))
+
+
+def _rows(raw: NDArray[Any]) -> Scores:
+    rows: Scores = raw.reshape(len(raw), -1).astype(np.float64)
+    return rows
 
 
 def check_scores(raw: NDArray[Any], items: int, given: TensorSpec) -> None:
@@ -100,9 +103,7 @@ def check_tensor(role: str, want: TensorSpec, dtype: str, shape: tuple[Any, ...]
     `shape` may hold names, None or -1 for free dimensions. Raises BackendError with MANIFEST_INVALID.
     """
     if dtype != want.dtype:
-        raise BackendError(
-            protocol.MANIFEST_INVALID, f"{role} {want.name!r} is {dtype} in the file, {want.dtype} in the manifest"
-        )
+        raise BackendError(protocol.MANIFEST_INVALID, f"{role} {want.name!r} is {dtype} in file, {want.dtype} in manifest")
     sizes = [size if isinstance(size, int) and size >= 0 else None for size in shape]
     fits = len(sizes) == len(want.shape) and all(
         size is None or size == wanted
@@ -111,6 +112,6 @@ def check_tensor(role: str, want: TensorSpec, dtype: str, shape: tuple[Any, ...]
     if not fits:
         raise BackendError(
             protocol.MANIFEST_INVALID,
-            f"{role} {want.name!r} has shape {tuple(shape)} in the file, {want.shape} in the manifest",
+            f"{role} {want.name!r} has shape {tuple(shape)} in file, {want.shape} in manifest",
         )
     return sizes[0]

@@ -33,7 +33,6 @@ class TfliteBackend:
             raise BackendError(protocol.MANIFEST_INVALID, f"the file's outputs are {names}, the manifest's is {given.name!r}")
         self._source, self._result = sources[0], named[0]
         check_tensor("output", given, np.dtype(self._result["dtype"]).name, _shape(self._result))
-        # The file's own batch is only a start: an interpreter resizes it, and a batch of its own makes each run smaller.
         check_tensor("input", wanted, np.dtype(self._source["dtype"]).name, _shape(self._source))
         self._free = len(self._source["shape_signature"]) > 0 and self._source["shape_signature"][0] == -1
         self.max_batch: int | None = None if self._free else int(self._source["shape"][0])
@@ -76,7 +75,7 @@ def _construct(model: bytes, threads: int) -> tuple[Any, str]:
     text = "; ".join(troubles)
     raise BackendError(
         protocol.RUNTIME_MISSING,
-        f"no TensorFlow Lite runtime works here ({text}); install smallhold[tflite] or smallhold[litert]",
+        f"no TensorFlow Lite runtime works here ({text}); install the extra tflite or litert",
     )
 
 
@@ -106,11 +105,13 @@ def _quantise(batch: NDArray[Any], detail: Any) -> NDArray[Any]:
     if scale == 0 or dtype.kind == "f":
         return batch.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    return np.clip(np.round(batch / scale) + zero_point, limits.min, limits.max).astype(dtype)
+    stored: NDArray[Any] = np.clip(np.round(batch / scale) + zero_point, limits.min, limits.max).astype(dtype)
+    return stored
 
 
 def _dequantise(raw: NDArray[Any], detail: Any) -> NDArray[Any]:
     scale, zero_point = detail["quantization"]
     if scale == 0 or raw.dtype.kind == "f":
         return raw
-    return (raw.astype(np.float32) - zero_point) * np.float32(scale)
+    real: NDArray[Any] = (raw.astype(np.float32) - zero_point) * np.float32(scale)
+    return real

@@ -1,5 +1,9 @@
-"""The worker's life: limits, load, score until the daemon goes away. Arguments: socket descriptor, memory limit, parent's pid."""
+"""The worker's life: limits, load, score until the daemon goes away.
 
+Arguments: socket descriptor, memory limit in bytes (0 is none), the parent's pid.
+"""
+
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -100,10 +104,9 @@ def main() -> None:
     descriptor, memory_bytes, parent = (int(argument) for argument in sys.argv[1:4])
     limit(memory_bytes, parent)
     with socket.socket(fileno=descriptor) as connection:
-        try:
+        # Both say that the daemon is gone or has replaced this worker.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             serve(connection)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the daemon is gone or has replaced this worker
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """From the items of one batch to scores: features, scaling, model; a faulty item costs itself alone."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,12 +56,23 @@ class Scorer:
                 faults[position] = (protocol.WRONG_SHAPE, str(error))
         scores = np.zeros((len(run.lengths), self.width))
         if kept:
-            scores[kept] = port.score(self.backend, np.stack(vectors), self._load.input_tensor, self._load.output_tensor)
+            self._infer(np.stack(vectors), kept, scores, faults)
             for position in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
                 faults[int(position)] = (protocol.BAD_OUTPUT, f"scores {scores[position].tolist()} are not finite")
         return scores, faults
 
-    def _vector(self, window: dict[str, Any], times: Sequence[float], text: str | None) -> NDArray[np.float32]:
+    def _infer(self, vectors: NDArray[np.float32], kept: list[int], scores: NDArray[np.float64], faults: Faults) -> None:
+        """Fill the rows `kept` of `scores`. Where a batch fails, its items are tried one by one."""
+        try:
+            scores[kept] = port.score(self.backend, vectors, self._load.input_tensor, self._load.output_tensor)
+        except Exception as error:  # noqa: BLE001  whatever a runtime raises is a fault of these items, and reported as such
+            if len(kept) == 1:
+                faults[kept[0]] = (protocol.BAD_OUTPUT, f"the model gave no scores: {error}")
+                return
+            for row, position in enumerate(kept):
+                self._infer(vectors[row : row + 1], [position], scores, faults)
+
+    def _vector(self, window: dict[str, Any], times: Any, text: str | None) -> NDArray[np.float32]:
         vector = compute(self._load.features, window, times, text)
         if self._mean is not None and self._scale is not None:
             vector = (vector - self._mean) / self._scale
