@@ -1,0 +1,114 @@
+"""A bundle on trial: a fresh worker under production limits answers the bundle's golden samples before any event reaches it."""
+
+from collections.abc import Callable, Sequence
+
+from edge_agent.inference import protocol
+from edge_agent.inference.answers import Failure, ModelInput, Scored
+from edge_agent.inference.bundle_store import Bundle
+from edge_agent.inference.process import WorkerProcess
+from edge_agent.loop import Loop
+from edge_agent.settings import InferenceSettings
+from fleet_contract.manifest import GoldenSample
+from fleet_contract.reasons import Reason
+
+
+def compare(samples: Sequence[GoldenSample], results: Sequence[Scored], first: int = 0) -> Failure | None:
+    """The first golden sample that is not met, or None. `first` is the number of the first of `samples`, from 0."""
+    for number, (sample, got) in enumerate(zip(samples, results, strict=True), first):
+        if isinstance(got, Failure):
+            return Failure(Reason.GOLDEN_MISMATCH, f"golden sample {number}: {got.reason}: {got.detail}")
+        if len(got) != len(sample.scores):
+            return Failure(Reason.BAD_OUTPUT, f"golden sample {number}: {len(got)} scores, expected {len(sample.scores)}")
+        for position, (score, expected) in enumerate(zip(got, sample.scores, strict=True)):
+            # `not <=` so that NaN is a difference too.
+            if not abs(score - expected) <= sample.tolerance:
+                text = f"score {position} is {score:.6g}, expected {expected:.6g} within {sample.tolerance:g}"
+                return Failure(Reason.GOLDEN_MISMATCH, f"golden sample {number}: {text}")
+    return None
+
+
+class Candidate:
+    """Starts at once; `on_done` is called once, with the warm worker's `Ready` or with why the bundle is refused.
+
+    After success the worker waits: `hand_over` gives it away, `cancel` ends it. A cancelled candidate never calls back.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        bundle: Bundle,
+        settings: InferenceSettings,
+        timeout: float,
+        on_done: Callable[[protocol.Ready | Failure], object],
+    ) -> None:
+        """`timeout` (seconds) covers everything: start, hashing, loading and all golden samples."""
+        self.bundle, self._settings, self._timeout = bundle, settings, timeout
+        self.passed: protocol.Ready | None = None
+        """Set while a worker that met every golden sample waits here."""
+        self._done: Callable[[protocol.Ready | Failure], object] | None = on_done
+        self._at = 0
+        self._worker: WorkerProcess | None = None
+        self._timer = loop.call_later(timeout, self._late)
+        try:
+            self._worker = WorkerProcess(
+                loop, bundle, settings, lambda *_: self._next(), lambda _, failure: self._worker_ended(failure)
+            )
+        except OSError as error:
+            failure = Failure(Reason.LOAD_FAILED, f"the worker could not be started: {error}")
+            loop.post(lambda: self._finish(failure))
+
+    @property
+    def pid(self) -> int | None:
+        """Of the worker, None if it could not be started."""
+        return self._worker.pid if self._worker is not None else None
+
+    def cancel(self) -> None:
+        """End the worker and call nobody."""
+        self._done = None
+        self._timer.cancel()
+        if self._worker is not None:
+            self._worker.stop()
+
+    def hand_over(self, on_ended: Callable[[WorkerProcess, Failure], object]) -> WorkerProcess:
+        """The warm worker, whose end is reported to `on_ended` from now on. Only while `passed` is set."""
+        if self._worker is None or self.passed is None:
+            raise RuntimeError("the candidate has not passed its golden samples")
+        self.passed = None
+        self._worker.report_end_to(on_ended)
+        return self._worker
+
+    def _next(self) -> None:
+        samples = self.bundle.golden[self._at : self._at + self._settings.max_batch]
+        if self._worker is None or self._done is None:
+            return
+        if not samples:
+            if self._worker.ready is not None:
+                self._finish(self._worker.ready)
+            return
+        inputs = [ModelInput(sample.window, sample.times, sample.text) for sample in samples]
+        self._worker.run(inputs, self._settings.deadline, lambda results: self._compare(samples, results))
+
+    def _compare(self, samples: Sequence[GoldenSample], results: list[Scored]) -> None:
+        failure = compare(samples, results, self._at)
+        if failure is not None:
+            self._finish(failure)
+            return
+        self._at += len(samples)
+        self._next()
+
+    def _late(self) -> None:
+        self._finish(Failure(Reason.TEST_TIMEOUT, f"the golden samples were not done within {self._timeout:g} s"))
+
+    def _worker_ended(self, failure: Failure) -> None:
+        self.passed = None  # one that waited warm died: whoever wants it has to try the bundle again
+        self._finish(failure)
+
+    def _finish(self, outcome: protocol.Ready | Failure) -> None:
+        done, self._done = self._done, None
+        self._timer.cancel()
+        if not isinstance(outcome, Failure):
+            self.passed = outcome
+        elif self._worker is not None:
+            self._worker.stop()
+        if done is not None:
+            done(outcome)

@@ -1,0 +1,118 @@
+"""All models of the device: name to host, trials of candidates, and the switch from one bundle to the next."""
+
+from collections.abc import Callable
+
+from edge_agent.inference import protocol
+from edge_agent.inference.answers import Done, Failure, ModelInput
+from edge_agent.inference.bundle_store import Bundle
+from edge_agent.inference.candidate import Candidate
+from edge_agent.inference.host import ModelHost, ModelStats
+from edge_agent.loop import Loop
+from edge_agent.settings import InferenceSettings
+from fleet_contract.messages import ModelRef
+
+Outcome = Callable[[ModelRef | Failure], object]
+
+
+class Models:
+    """The door of this room. Everything is called, and calls back, on the loop thread."""
+
+    def __init__(self, loop: Loop, settings: InferenceSettings) -> None:
+        self._loop, self._settings = loop, settings
+        self._hosts: dict[str, ModelHost] = {}
+        self._trials: dict[str, Candidate] = {}
+
+    def submit(self, name: str, item: ModelInput, done: Done) -> None:
+        """Ask a model; `done(Answer | Failure)` comes later, in order for each model. Waits if the model is not there yet."""
+        self._host(name).submit(item, done)
+
+    def test(self, bundle: Bundle, release: int, timeout: float, on_done: Outcome) -> None:
+        """Try a bundle's golden samples in a fresh worker, which is kept warm for `activate` if they pass.
+
+        A trial of the same model that is under way is cancelled without a call.
+        """
+        name = bundle.manifest.name
+        self.cancel_test(name)
+
+        def done(outcome: protocol.Ready | Failure) -> None:
+            if isinstance(outcome, Failure):
+                self._trials.pop(name, None)
+                on_done(outcome)
+            else:
+                on_done(_reference(bundle, release, outcome))
+
+        self._trials[name] = Candidate(self._loop, bundle, self._settings, timeout, done)
+
+    def cancel_test(self, name: str) -> None:
+        """End a trial, or drop a candidate that has passed."""
+        trial = self._trials.pop(name, None)
+        if trial is not None:
+            trial.cancel()
+
+    def activate(self, bundle: Bundle, release: int, timeout: float, on_done: Outcome) -> None:
+        """Switch a model to a bundle without a gap; the incumbent answers until then, and stays if this fails.
+
+        The worker that passed `test` with this bundle is used if it still lives; otherwise a fresh one is tried first.
+        """
+        name = bundle.manifest.name
+        trial = self._trials.get(name)
+        if trial is not None and trial.passed is not None and trial.bundle.digest == bundle.digest:
+            self._switch(name, trial, bundle, release, trial.passed)
+            on_done(_reference(bundle, release, trial.passed))
+            return
+
+        def tested(outcome: ModelRef | Failure) -> None:
+            warm = self._trials.get(name)
+            if isinstance(outcome, ModelRef) and warm is not None and warm.passed is not None:
+                self._switch(name, warm, bundle, release, warm.passed)
+            on_done(outcome)
+
+        self.test(bundle, release, timeout, tested)
+
+    def resume(self, bundle: Bundle, release: int) -> None:
+        """At the agent's start: load what was active before, without golden samples, and keep trying with back-off."""
+        self._host(bundle.manifest.name).resume(bundle, release)
+
+    def remove(self, name: str) -> None:
+        """Unload a model; its inputs wait for another bundle."""
+        self.cancel_test(name)
+        if name in self._hosts:
+            self._hosts[name].remove()
+
+    def restart(self, name: str) -> bool:
+        """End a model's worker and start a fresh one, losing nothing; False when no such model is installed."""
+        return name in self._hosts and self._hosts[name].restart()
+
+    def reference(self, name: str) -> ModelRef | None:
+        """What answers now under this name; None while nothing is loaded."""
+        return self._hosts[name].reference if name in self._hosts else None
+
+    def bundle(self, name: str) -> Bundle | None:
+        """The bundle that is installed under this name, loaded or about to be."""
+        return self._hosts[name].bundle if name in self._hosts else None
+
+    def stats(self) -> list[ModelStats]:
+        """One entry for each model that was ever asked or installed."""
+        return [host.stats() for host in self._hosts.values()]
+
+    def stop(self) -> None:
+        """End every worker. Inputs that still wait are not answered: the journal has them."""
+        for name in list(self._trials):
+            self.cancel_test(name)
+        for host in self._hosts.values():
+            host.stop()
+
+    def _host(self, name: str) -> ModelHost:
+        if name not in self._hosts:
+            self._hosts[name] = ModelHost(self._loop, name, self._settings)
+        return self._hosts[name]
+
+    def _switch(self, name: str, candidate: Candidate, bundle: Bundle, release: int, ready: protocol.Ready) -> None:
+        del self._trials[name]
+        self._host(name).switch(bundle, release, ready, candidate)
+
+
+def _reference(bundle: Bundle, release: int, ready: protocol.Ready) -> ModelRef:
+    manifest = bundle.manifest
+    digest = f"sha256:{ready.digest}"
+    return ModelRef(name=manifest.name, version=manifest.version, release=release, digest=digest, provider=ready.provider)
