@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edge_agent.journal.batch import Batch, Counts, JournalRow
+from edge_agent.journal.batch import Batch, Counts, JournalRow, OutboxRow
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.opening import open_writable, take_lock
 from edge_agent.journal.reader import Reader
@@ -25,6 +25,7 @@ class Store:
         self._path = Path(path)
         self._post = post
         self._waiting = 0
+        self._listeners: list[Callable[[list[OutboxRow]], object]] = []
         self._lock = take_lock(self._path)
         try:
             connection, self.set_aside = open_writable(self._path)
@@ -46,7 +47,7 @@ class Store:
         return self._waiting > 0
 
     def submit(self, batch: Batch, done: Callable[[StoreError | None], None] | None = None, *, urgent: bool = True) -> None:
-        """Commit `batch`, then call `done(None)` on the loop: it now outlives a power cut. Callbacks come in order of submission.
+        """Commit `batch`, then call `done(None)` on the loop: it is on disk. Callbacks come in the order of submission.
 
         `done(error)`: nothing of the batch was applied. With `error.temporary` (disk full or failing, a bound reached) the
         caller keeps the batch and submits it again later; its outbox rows then get new seqs. Batches that wait share a
@@ -60,6 +61,10 @@ class Store:
         if urgent:
             self._waiting += 1
         self._writer.put(Job(batch, done, urgent))
+
+    def on_outbox(self, call: Callable[[list[OutboxRow]], object]) -> None:
+        """Have `call(rows)` called on the loop after each commit of outbox rows, in order of seq and before their `done`."""
+        self._listeners.append(call)
 
     def open_reader(self) -> Reader:
         """A read-only connection for the calling thread, which also closes it."""
@@ -101,12 +106,13 @@ class Store:
         for job, _ in outcomes:
             if job.urgent:
                 self._waiting -= 1
-        failed: list[Any] = []
-        for job, error in outcomes:
-            if job.done is None:
-                continue
+        rows = [row for job, error in outcomes if error is None for row in job.batch.outbox]
+        calls: list[tuple[Callable[[Any], object], Any]] = [(listener, rows) for listener in self._listeners] if rows else []
+        calls += [(job.done, error) for job, error in outcomes if job.done is not None]
+        failed: list[Exception] = []
+        for call, argument in calls:
             try:
-                job.done(error)
+                call(argument)
             except Exception as raised:  # noqa: BLE001 - one callback must not cost the others theirs; raised again below
                 failed.append(raised)
         if failed:

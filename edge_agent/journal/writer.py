@@ -211,7 +211,7 @@ class Writer:
                 kept.append((*columns, value))
         if kept:
             marks = "?, ?, ?" if pairs else "?, ?"
-            self._connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", kept)
+            self._connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", kept)  # noqa: S608 - as below
         if removed:
             self._connection.executemany(f"DELETE FROM {table} WHERE {where}", removed)  # noqa: S608 - both are constants
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from edge_agent.journal.batch import OutboxRow
-from edge_agent.outbox.policy import covers, may_send, resend_delay
+from edge_agent.outbox.policy import may_send, resend_delay
 
 
 class Unsettled:
@@ -75,9 +75,15 @@ class Outstanding:
 
     def acknowledged(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
         """Settle the durable rows that `ranges` cover; their seqs, which may be deleted. Costs the rows held, not the range."""
-        settled = [seq for seq, entry in self._rows.items() if entry.row.durable and covers(ranges, seq)]
-        for seq in settled:
-            self._remove(seq)
+        rows = self._rows
+        settled: list[int] = []
+        for low, high in ranges:
+            candidates = range(low, high + 1) if high - low < len(rows) else list(rows)
+            for seq in candidates:
+                entry = rows.get(seq)
+                if entry is not None and entry.row.durable and low <= seq <= high:
+                    settled.append(seq)
+                    self._remove(seq)
         return settled
 
     def disconnected(self) -> None:

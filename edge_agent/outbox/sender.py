@@ -53,6 +53,9 @@ class RowStore(Protocol):
     def stream(self) -> str:
         """The id of the file, which goes into durable messages."""
 
+    def on_outbox(self, call: Callable[[list[OutboxRow]], object]) -> None:
+        """Have `call(rows)` called after each commit of outbox rows."""
+
     def open_reader(self) -> Pages:
         """A read-only connection for this thread."""
 
@@ -103,8 +106,9 @@ class Sender:
         self._settled: list[int] = []
         self._deleting = False
         self._closed = False
+        store.on_outbox(self.committed)
         self.counters: dict[str, int] = dict.fromkeys(
-            ("published", "resent", "refused", "settled", "acks_foreign", "acks_unknown", "pages", "store_errors"), 0
+            ("published", "resent", "failed", "settled", "acks_foreign", "acks_unknown", "pages", "store_errors"), 0
         )
 
     @property
@@ -113,7 +117,7 @@ class Sender:
         return len(self._outstanding)
 
     def committed(self, rows: Sequence[OutboxRow]) -> None:
-        """These rows are in the store now; called after each commit that has any, in order. Those of other links are ignored."""
+        """These rows are in the store now. The store calls this after each commit; rows of other links are ignored."""
         name = self._name
         for row in rows:
             if row.link != name or row.seq <= self._cursor:
@@ -141,12 +145,15 @@ class Sender:
         """(seq, ok) for publishes that the link had taken; not ok: refused, or lost with the connection."""
         now = self._clock()
         outstanding = self._outstanding
+        failed = 0
         for seq, ok in outcomes:
             if outstanding.published(seq, ok, now):
                 self._settled.append(seq)
             elif not ok:
-                self.counters["refused"] += 1
-                self._wake(now)
+                failed += 1
+        if failed:
+            self.counters["failed"] += failed
+            self._wake(now)
         self._delete_settled()
         self._pump()
 
@@ -272,9 +279,10 @@ class Sender:
         if self._closed or planned != self._wake_at:
             return  # an earlier look was planned since, and plans the next one itself
         self._wake_at = None
+        if not self._up:
+            return  # `on_up` sends everything again
         now = self._clock()
-        if self._up:
-            self._outstanding.collect_due(now)
-            self._pump()
+        self._outstanding.collect_due(now)
+        self._pump()
         if self._wake_at is None and len(self._outstanding):
             self._wake(now)

@@ -1,0 +1,288 @@
+"""The store on a real file with its real thread."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.journal.batch import Batch, JournalRow, OutboxRow, pack_properties, unpack_properties
+from edge_agent.journal.errors import StoreError, StoreFull, StoreInUse, StoreTooNew
+from edge_agent.journal.store import Store, read_counts
+from edge_agent.loop import Loop
+from edge_agent.settings import StoreSettings
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+def event(number: int, payload: bytes = b"{}") -> JournalRow:
+    return JournalRow(number, "site/a", payload, 1, False, None, 1.5)
+
+
+def row(payload: bytes = b'{"a":1}', *, link: str = "fleet", durable: bool = True) -> OutboxRow:
+    return OutboxRow("result", "t", payload, durable=durable, link=link)
+
+
+def commit(loop: Loop, store: Store, *batches: Batch) -> list[StoreError | None]:
+    answers: list[StoreError | None] = []
+    for batch in batches:
+        store.submit(batch, answers.append)
+    assert loop.run_until(lambda: len(answers) == len(batches), 20)
+    return answers
+
+
+def test_what_was_committed_is_there_after_reopening_in_order(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    stream = store.stream
+    packed = pack_properties({"content_type": "a/b", "correlation": b"\x00", "user": [("k", "v")]})
+    rows = [event(5), event(7)._replace(properties=packed, retain=True), event(9)]
+    batch = Batch(
+        journal=rows,
+        outbox=[row(), row(link="site")],
+        pipeline_states={("p", "k"): b"s", ("p", "gone"): b"x"},
+        values={"a": b"1", "b": b"2"},
+        taken=[b"%016d" % number for number in range(3)],
+        last_event_no=12,
+    )
+    assert commit(loop, store, batch) == [None]
+    more = Batch(pipeline_states={("p", "gone"): None}, values={"b": None, "a": b"3"}, taken=[b"%016d" % 3], forget=[5, 6])
+    assert commit(loop, store, more) == [None]
+    assert store.close()
+    again = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    assert again.stream == stream
+    assert list(again.journal_rows()) == rows[1:]
+    assert unpack_properties(packed) == {"content_type": "a/b", "correlation": b"\x00", "user": [("k", "v")]}
+    assert again.taken_keys() == [b"%016d" % number for number in range(4)]
+    assert again.pipeline_states("p") == {"k": b"s"}
+    assert again.values() == {"a": b"3"}
+    assert again.counts == (2, 2, 14, 2, 12) == read_counts(tmp_path / "agent.db")
+    assert again.set_aside is None
+    assert again.close()
+
+
+def test_seqs_grow_with_submission_and_are_never_given_twice(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    first = Batch(outbox=[row(), row()])
+    commit(loop, store, first, Batch(delivered=[1, 2]))
+    assert store.counts.outbox_rows == store.counts.outbox_bytes == 0
+    assert store.close()
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    batch = Batch(outbox=[row()])
+    commit(loop, store, batch)
+    assert [first.outbox[1].seq, batch.outbox[0].seq] == [2, 3]
+    assert store.close()
+
+
+def test_a_bad_batch_among_those_that_wait_together_fails_alone_and_callbacks_keep_their_order(
+    tmp_path: Path, loop: Loop
+) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    order: list[tuple[int, bool]] = []
+    told: list[int] = []
+    store.on_outbox(lambda rows: told.extend(row.seq for row in rows))
+    for number, batch in enumerate(
+        [
+            Batch(journal=[event(1)], outbox=[row()]),
+            Batch(outbox=[row()], journal=[event(1)]),
+            Batch(journal=[event(2)], outbox=[row()]),
+        ]
+    ):
+        store.submit(batch, lambda error, number=number: order.append((number, error is None)))  # type: ignore[misc]
+    assert store.busy
+    assert loop.run_until(lambda: len(order) == 3, 20)
+    assert order == [(0, True), (1, False), (2, True)]
+    assert told == [1, 3]
+    assert not store.busy
+    assert store.counts[:2] == (2, 2)
+    assert [found.event_no for found in store.journal_rows()] == [1, 2]
+    assert store.close()
+
+
+def test_a_clash_of_event_numbers_is_a_permanent_error(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    commit(loop, store, Batch(journal=[event(1, b"first")]))
+    (error,) = commit(loop, store, Batch(journal=[event(1, b"second")]))
+    assert error is not None
+    assert not error.temporary
+    assert [found.payload for found in store.journal_rows()] == [b"first"]
+    assert store.close()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        StoreSettings(max_journal_rows=2),
+        StoreSettings(max_outbox_rows=2),
+        StoreSettings(max_outbox_bytes=14),
+    ],
+)
+def test_a_bound_refuses_what_adds_and_lets_through_what_deletes(tmp_path: Path, loop: Loop, settings: StoreSettings) -> None:
+    store = Store(tmp_path / "agent.db", settings, loop.post)
+    assert commit(loop, store, Batch(journal=[event(1), event(2)], outbox=[row(), row()])) == [None]
+    full = Batch(journal=[event(3)], outbox=[row()])
+    (error,) = commit(loop, store, full)
+    assert isinstance(error, StoreFull)
+    assert error.temporary
+    assert commit(loop, store, Batch(forget=[1], delivered=[1], values={"a": b"b"})) == [None]
+    assert commit(loop, store, full) == [None]
+    assert store.close()
+
+
+def test_a_nearly_full_disk_refuses_what_adds(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(min_free_bytes=2**62), loop.post)
+    error, passed = commit(loop, store, Batch(outbox=[row()]), Batch(delivered=[1], pipeline_states={("a", "b"): b"c"}))
+    assert isinstance(error, StoreFull)
+    assert passed is None
+    assert store.close()
+
+
+def test_sqlite_out_of_space_is_temporary_and_nothing_of_the_batch_is_applied(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    store._writer._connection.execute("PRAGMA max_page_count = 20")  # SQLite then answers as on a full disk
+    (error,) = commit(loop, store, Batch(values={"a": b"b"}, journal=[event(1, bytes(200_000))]))
+    assert error is not None
+    assert error.temporary
+    assert store.values() == {}
+    assert commit(loop, store, Batch(values={"a": b"b"})) == [None]
+    assert store.close()
+
+
+def test_a_damaged_file_is_set_aside_and_a_fresh_one_made(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "agent.db"
+    path.write_bytes(b"this is no database" * 1000)
+    store = Store(path, StoreSettings(), loop.post)
+    assert store.set_aside is not None
+    assert store.set_aside.read_bytes() == b"this is no database" * 1000
+    assert commit(loop, store, Batch(journal=[event(1)])) == [None]
+    assert store.close()
+
+
+def test_damage_inside_the_file_is_found_at_start(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "agent.db"
+    store = Store(path, StoreSettings(), loop.post)
+    commit(loop, store, Batch(journal=[event(number, bytes(500)) for number in range(200)]))
+    stream = store.stream
+    assert store.close()
+    with path.open("r+b") as file:
+        file.seek(4096 * 12)
+        file.write(os.urandom(4096 * 6))
+    store = Store(path, StoreSettings(), loop.post)
+    assert store.set_aside is not None
+    assert store.stream != stream
+    assert store.close()
+
+
+def test_the_file_of_a_newer_release_is_refused_and_left_alone(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "agent.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreTooNew, match="newer release"):
+        Store(path, StoreSettings(), loop.post)
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (99,)
+
+
+def test_a_second_store_on_the_same_file_is_refused(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    with pytest.raises(StoreInUse):
+        Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    assert store.close()
+
+
+def test_old_event_keys_are_pruned_but_65536_stay(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    for start in range(0, 80_000, 8_000):
+        assert commit(loop, store, Batch(taken=[b"%016d" % number for number in range(start, start + 8_000)])) == [None]
+    assert store.taken_keys() == [b"%016d" % number for number in range(8_000, 80_000)]
+    assert store.close()
+
+
+def test_pages_hold_one_link_in_order_and_end_at_their_bounds(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    commit(loop, store, Batch(outbox=[row(link="site" if number % 3 else "fleet") for number in range(9)]))
+    reader = store.open_reader()
+    page, more = reader.outbox_page("site", 2, rows=3)
+    assert ([found.seq for found in page], more) == ([3, 5, 6], True)
+    page, more = reader.outbox_page("fleet", 0, size=8)
+    assert ([found.seq for found in page], more) == ([1, 4], True)
+    page, more = reader.outbox_page("fleet", 4)
+    assert ([found.seq for found in page], more) == ([7], False)
+    reader.close()
+    assert store.close()
+
+
+COMMITTER = """
+import sys
+from pathlib import Path
+from edge_agent.journal.batch import Batch, JournalRow, OutboxRow
+from edge_agent.journal.store import Store
+from edge_agent.loop import Loop
+from edge_agent.settings import StoreSettings
+loop = Loop()
+store = Store(Path(sys.argv[1]), StoreSettings(), loop.post)
+number = store.counts.last_event_no
+def again(error=None):
+    global number
+    assert error is None
+    number += 1
+    mine = number
+    batch = Batch(
+        journal=[JournalRow(mine, "t", b"x" * 300, 1, False, None, 0.0)],
+        outbox=[OutboxRow("result", "t", b"%d" % mine, durable=True)], taken=[b"%016d" % mine], forget=[mine - 3])
+    def done(error):
+        print(mine, batch.outbox[0].seq, flush=True)
+        again(error)
+    store.submit(batch, done)
+again(); again(); again()
+loop.run()
+"""
+
+
+def test_whatever_was_reported_as_stored_survives_sigkill(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "agent.db"
+    chance = random.Random(7)
+    reported: dict[int, int] = {}
+    for _ in range(4):
+        with subprocess.Popen([sys.executable, "-c", COMMITTER, str(path)], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(chance.randrange(1, 120)):
+                number, seq = process.stdout.readline().split()
+                reported[int(number)] = int(seq)
+            process.send_signal(signal.SIGKILL)
+            for line in process.stdout.read().splitlines(keepends=True):
+                if line.endswith("\n"):
+                    number, seq = line.split()
+                    reported[int(number)] = int(seq)
+        store = Store(path, StoreSettings(), loop.post)
+        assert store.set_aside is None
+        stored = {found.payload: found.seq for found in _all_rows(store)}
+        assert {b"%d" % number: seq for number, seq in reported.items()}.items() <= stored.items()
+        assert len(set(stored.values())) == len(stored)
+        assert {b"%016d" % number for number in reported} <= set(store.taken_keys())
+        last = max(reported)
+        journaled = {found.event_no for found in store.journal_rows()}
+        assert {last, last - 1, last - 2} & set(reported) <= journaled | {last - 2, last - 1}
+        assert store.counts.journal_rows == len(journaled)
+        assert store.counts.outbox_rows == len(stored)
+        assert store.close()
+
+
+def _all_rows(store: Store) -> list[OutboxRow]:
+    reader = store.open_reader()
+    rows: list[OutboxRow] = []
+    more = True
+    while more:
+        page, more = reader.outbox_page("fleet", rows[-1].seq if rows else 0)
+        rows += page
+    reader.close()
+    return rows
