@@ -10,7 +10,7 @@ def describe(error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             return f"the broker's certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():
-            return f"TLS failed: {error.reason or error}"
+            return f"TLS failed: {getattr(error, 'reason', None) or error}"
         case socket.gaierror():
             return f"the host name cannot be resolved: {error.strerror}"
         case ConnectionRefusedError():
@@ -43,5 +43,8 @@ def ended(was_up: bool, reason_name: str, from_broker: bool) -> str:
     if from_broker:
         return f"the broker ended the connection: {reason_name}"
     if not was_up:
-        return f"the connection closed before an MQTT 5 answer came ({reason_name}): is this an MQTT 5 broker?"
+        hint = "is this an MQTT 5 broker, and are user and password right?"
+        return f"the connection closed before an MQTT 5 answer came ({reason_name}): {hint}"
+    if reason_name == "Unspecified error":  # paho's word for a connection that the other end or the network closed
+        return "the connection was lost"
     return f"the connection was lost: {reason_name}"

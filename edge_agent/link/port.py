@@ -25,7 +25,7 @@ class Delivery:
     dup: bool
     mid: int
     generation: int
-    properties: Mapping[str, object] = NO_PROPERTIES
+    properties: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

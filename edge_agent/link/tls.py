@@ -1,6 +1,7 @@
 """The TLS context of a broker connection."""
 
 import ssl
+from pathlib import Path
 
 from edge_agent.settings import BrokerSettings
 
@@ -13,6 +14,9 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     Raises:
         OSError: a file is missing or unreadable, or (ssl.SSLError) holds no certificate or key that fits.
     """
+    for file in (settings.ca_file, settings.cert_file, settings.key_file):
+        if file is not None:
+            Path(file).open("rb").close()  # ssl's own error does not name the file
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.cert_file is not None:
