@@ -6,7 +6,7 @@ against 0.977), so the network is one layer.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Any, Final
 
 import msgspec
@@ -118,7 +118,8 @@ def build() -> list[Manifest]:
     manifest, model = second
     # The defect of version 3: someone sorted the features, and the weights still stand in the old order.
     order = sorted(manifest.features, key=lambda feature: (feature.op, feature.input or ""))
-    broken = msgspec.structs.replace(manifest, version="3.0.0", features=tuple(order))
+    text = f"Broken on purpose. {manifest.description}"
+    broken = msgspec.structs.replace(manifest, version="3.0.0", features=tuple(order), description=text)
     write_bundle_folder(broken, model, golden_samples(asked, scores(manifest, model, asked)))
     return [item[0] for item in good] + [broken]
 

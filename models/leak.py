@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
 from fleet_contract.manifest import (
@@ -45,15 +45,8 @@ LONGEST_HOURS: Final = 26
 """A window with more missing hours than this allows is left out, as the model assumes one reading an hour."""
 OPSET: Final = {"": 17, "ai.onnx.ml": 3}
 
-FIRST: Final = (Feature(op="last", input="flow"), Feature(op="std", input="flow"))
-SECOND: Final = (
-    Feature(op="values", input="flow", args={"n": WINDOW}),
-    Feature(op="mean", input="flow"),
-    Feature(op="std", input="flow"),
-    Feature(op="delta", input="flow"),
-    Feature(op="slope", input="flow", args={"per": "step"}),
-    Feature(op="hour", args={"offset_hours": 1}),
-)
+FIRST: Final = (Feature(op="last", input="flow"), Feature(op="mean", input="flow"), Feature(op="delta", input="flow"))
+SECOND: Final = (Feature(op="values", input="flow", args={"n": WINDOW}), Feature(op="hour", args={"offset_hours": 1}))
 
 Labels = NDArray[np.int64]
 
@@ -140,11 +133,11 @@ def measure(manifest: Manifest, model: bytes) -> dict[str, float]:
 
 def build() -> list[Manifest]:
     """Train and write all versions."""
-    second = train("2.0.0", SECOND, _boosted(2), seeds=[1, 2, 3])
+    second = train("2.0.0", SECOND, _network(2), seeds=range(1, 11))
     good = [
-        train("1.0.0", FIRST, LogisticRegression(class_weight="balanced"), seeds=[1]),
+        train("1.0.0", FIRST, GradientBoostingClassifier(n_estimators=60, max_depth=3, random_state=0), seeds=[1]),
         second,
-        train("4.0.0", SECOND, _boosted(4), seeds=[5, 6, 7]),
+        train("4.0.0", SECOND, _network(4), seeds=range(11, 21)),
     ]
     asked = _golden_questions()
     for manifest, model in good:
@@ -156,13 +149,14 @@ def build() -> list[Manifest]:
         mean=tuple(round(value * 3.6, 6) for value in manifest.scaling.mean),
         scale=tuple(round(value * 3.6, 6) for value in manifest.scaling.scale),
     )
-    broken = msgspec.structs.replace(manifest, version="3.0.0", scaling=wrong)
+    text = f"Broken on purpose. {manifest.description}"
+    broken = msgspec.structs.replace(manifest, version="3.0.0", scaling=wrong, description=text)
     write_bundle_folder(broken, model, golden_samples(asked, scores(manifest, model, asked)))
     return [item[0] for item in good] + [broken]
 
 
-def _boosted(seed: int) -> GradientBoostingClassifier:
-    return GradientBoostingClassifier(n_estimators=150, max_depth=4, subsample=0.7, min_samples_leaf=10, random_state=seed)
+def _network(seed: int) -> MLPClassifier:
+    return MLPClassifier((32,), alpha=0.3, max_iter=400, random_state=seed)
 
 
 def _golden_questions() -> list[Question]:
