@@ -1,7 +1,7 @@
 """Carries decisions out: one thread looks at running rollouts when something changed, and at least every second.
 
-A look is one transaction: evidence in, new device states, assignments and the rollout's state out. So it is idempotent, and a crash
-anywhere leaves a state that the next look goes on from.
+A look is one transaction: evidence in, new device states, assignments and the rollout's state out. So it is idempotent,
+and a crash anywhere leaves a state that the next look goes on from.
 """
 
 import logging

@@ -122,7 +122,7 @@ class Rollouts:
             self._engine.wake()
         return RolloutView(rollout=rollout, members=tuple(members))
 
-    def list(self, limit: int = 100) -> list[Rollout]:
+    def newest(self, limit: int = 100) -> list[Rollout]:
         """The newest rollouts, newest first."""
         with self._database.read() as connection:
             return store.read_all(connection, limit)

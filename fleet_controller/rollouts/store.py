@@ -45,6 +45,15 @@ class Rollout:
         return Target(model=self.model, release=self.release, digest=self.digest)
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a rollout needs to know of a release."""
+
+    release: int
+    version: str
+    digest: str
+
+
 class _Birth(Struct):
     state: str = ""
 
@@ -85,10 +94,9 @@ def insert(connection: Connection, rollout: Rollout, members: Sequence[Member]) 
     """Store a new rollout (its `id` is ignored); returns its id."""
     values = _to_row(rollout)
     del values["id"]
-    key = connection.execute(sa.insert(rollouts).values(**values)).inserted_primary_key
-    number = int(key[0])
+    number = connection.execute(sa.insert(rollouts).values(**values).returning(rollouts.c.id)).scalar_one()
     connection.execute(sa.insert(rollout_devices), [_member_row(member) | {"rollout": number} for member in members])
-    return number
+    return int(number)
 
 
 def save(connection: Connection, rollout: Rollout) -> None:
@@ -143,12 +151,13 @@ def busy_devices(connection: Connection, model: str) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def find_release(connection: Connection, model: str, release: int | None) -> sa.Row[Any] | None:
-    """A release's row (release, version, digest); None as the number is the newest one."""
+def find_release(connection: Connection, model: str, release: int | None) -> Published | None:
+    """A published release; None as its number is the newest one."""
     query = sa.select(releases.c.release, releases.c.version, releases.c.digest).where(releases.c.model == model)
     if release is not None:
         query = query.where(releases.c.release == release)
-    return connection.execute(query.order_by(releases.c.release.desc()).limit(1)).first()
+    row = connection.execute(query.order_by(releases.c.release.desc()).limit(1)).first()
+    return Published(row.release, row.version, row.digest) if row is not None else None
 
 
 def device_labels(connection: Connection) -> dict[str, dict[str, str]]:
