@@ -38,7 +38,7 @@ class Session:
         on_up: Callable[[], None],
         jitter: random.Random | None = None,
     ) -> None:
-        """`on_message(topic, payload)` and `on_up()`, after each subscription, run on the session's thread and must not block."""
+        """`on_message(topic, payload)` and `on_up()`, after each subscription, run on the session's thread, must not block."""
         self._settings = settings
         self._on_message = on_message
         self._on_up = on_up
