@@ -7,7 +7,7 @@ Health is not kept: the next report replaces it. Replies and logs wait in a boun
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from edge_agent.link.port import Delivery
@@ -24,11 +24,12 @@ OTHER_TOKEN: Final = -3
 class FleetLink(Protocol):
     """What is needed of the link."""
 
-    connected: bool
+    @property
+    def connected(self) -> bool: ...
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, token: int) -> bool: ...
 
-    def ack(self, deliveries: Sequence[Delivery]) -> None: ...
+    def ack(self, deliveries: Iterable[Delivery]) -> None: ...
 
 
 class OutboxSender(Protocol):
@@ -53,8 +54,8 @@ class Uplink:
         self._slots: dict[Up, Callable[[], Message]] = {}
         self._unsent: set[Up] = set()
         self._replies: deque[tuple[str, bytes]] = deque()
-        self.on_desired: Callable[[Desired], None] = lambda _: None
-        self.on_command: Callable[[Command], None] = lambda _: None
+        self.on_desired: Callable[[Desired], object] = lambda _: None
+        self.on_command: Callable[[Command], object] = lambda _: None
         self.counters: Counter[str] = Counter()
 
     def attach(self, link: FleetLink, sender: OutboxSender, slots: dict[Up, Callable[[], Message]]) -> None:

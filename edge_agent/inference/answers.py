@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fleet_contract.manifest import Decision
+from fleet_contract.manifest import Manifest
 from fleet_contract.messages import ModelRef
 from fleet_contract.reasons import Reason
 
@@ -33,9 +33,8 @@ class Answer:
 
     scores: tuple[float, ...]
     model: ModelRef
-    labels: tuple[str, ...]
-    decision: Decision
-    """What the model's maker recommends."""
+    manifest: Manifest
+    """With the labels, and what the model's maker recommends."""
 
 
 Done = Callable[[Answer | Failure], object]

@@ -166,7 +166,7 @@ class ModelHost:
                 answers.append(result if isinstance(result, Failure) else Failure(Reason.LOAD_FAILED, "no model"))
             else:
                 self._inferences += 1
-                answers.append(Answer(result, reference, bundle.manifest.labels, bundle.manifest.decision))
+                answers.append(Answer(result, reference, bundle.manifest))
         # The next batch is on its way before the answers of this one are worked on.
         self._pump()
         self._deliver(flight, answers)

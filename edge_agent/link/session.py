@@ -99,6 +99,11 @@ class Link:
         return self._up
 
     @property
+    def alive(self) -> bool:
+        """Whether the link's thread runs; False after `start` only if a defect has ended it."""
+        return self._thread.ident is None or self._thread.is_alive()
+
+    @property
     def free_window(self) -> int:
         """How many more publishes may be started now."""
         return self._connection.window.free if self._up and self._connection is not None else 0

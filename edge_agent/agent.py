@@ -1,0 +1,301 @@
+"""The composition root: builds every room, wires them, runs the loop, and stops in order."""
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from edge_agent import __version__
+from edge_agent.commands.control import ControlServer
+from edge_agent.commands.executor import Executor
+from edge_agent.engine import Engine
+from edge_agent.health.reporter import Reporter, Sources, to_plain
+from edge_agent.health.systemd import Notifier, Watchdog
+from edge_agent.inference.bundle_store import BundleStore
+from edge_agent.inference.models import Models
+from edge_agent.journal.batch import FLEET, SITE
+from edge_agent.journal.errors import StoreError
+from edge_agent.journal.store import Store
+from edge_agent.link.session import Link
+from edge_agent.logs import set_up
+from edge_agent.loop import Loop
+from edge_agent.model_switch import BundleStage, ModelSwitch
+from edge_agent.outbox.sender import Sender
+from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.settings import AgentSettings
+from edge_agent.site import SiteHandler
+from edge_agent.slots import STARTS_KEY, Slots
+from edge_agent.updates.process import TrustProcesses
+from edge_agent.updates.updater import Updater
+from edge_agent.uplink import Uplink
+from edge_agent.values import StoredValues
+from fleet_contract.messages import ModelState, NoteKind
+from fleet_contract.topics import SITE_SUFFIX, Up, down_filter
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 5.0
+STUCK_SECONDS: Final = 30.0
+"""How long the writer may work on one commit before the watchdog is no longer petted."""
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds a thread may keep the interpreter while another waits: the default of 5 ms would be felt in every latency."""
+
+
+class Agent:
+    """Everything, built but not started. Raises StoreError when agent.db cannot be used."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self.settings = settings
+        self.started = time.monotonic()
+        state_dir = Path(settings.state_dir)
+        state_dir.mkdir(parents=True, exist_ok=True)
+        self.recent = set_up(settings.log_level, settings.log_json)
+        self.loop = Loop()
+        self.store = Store(state_dir / "agent.db", settings.store, self.loop.post)
+        self.values = StoredValues(self.store)
+        self.bundles = BundleStore(state_dir / "models", settings.updates.max_bundle_bytes)
+        self.models = Models(self.loop, settings.inference)
+        self.reporter = Reporter(
+            Sources(
+                state_dir=settings.state_dir,
+                stored=lambda: self.store.counts,
+                models=self.models.stats,
+                links=lambda: {"site": self.site.connected, "fleet": self.fleet.connected},
+                counters=self.counters,
+            ),
+            settings.health.interval,
+        )
+        pipelines = [Pipeline(item) for item in settings.pipelines]
+        for pipeline in pipelines:
+            pipeline.restore(self.store.pipeline_states(pipeline.settings.name))
+        self.engine = Engine(settings, self.loop, self.store, pipelines, self.models, on_scored=self.reporter.scored)
+        self._build_links()
+        self.updater = Updater(
+            settings.updates,
+            state_dir,
+            loop=self.loop,
+            values=self.values,
+            trust=TrustProcesses(self.loop),
+            stage=BundleStage(self.bundles),
+            models=ModelSwitch(self.models, self.bundles, settings.updates.test_timeout, self._reported_changed),
+            note=self.engine.notes.write,
+            on_change=self._reported_changed,
+        )
+        self.executor = Executor(
+            self.values,
+            self.uplink.publish_reply,
+            status=self.status,
+            restart_model=self._restart_model,
+            recent=self.recent,
+        )
+        self.uplink.on_desired = self.updater.on_desired
+        self.uplink.on_command = self.executor.on_command
+        self.notifier = Notifier()
+        self._told_stuck: tuple[str, ...] = ()
+        self._store_seen = (-1, time.monotonic())
+
+    def _build_links(self) -> None:
+        settings = self.settings
+        starts = int(self.values.get(STARTS_KEY) or b"0") + 1
+        self._starts = starts
+        self.slots = Slots(
+            settings.device,
+            self.store.stream,
+            starts,
+            revision=lambda: self.updater.revision,
+            models=self._model_states,
+            updates=lambda: self.updater.reports(),
+        )
+        self.uplink = Uplink(settings.device)
+        self.fleet = Link(
+            "fleet",
+            settings.device,
+            settings.mqtt,
+            self.uplink,
+            self.loop.post,
+            filters=[(down_filter(settings.device), 1)],
+            will=self.slots.will,
+        )
+        self.fleet_sender = Sender(self.fleet, self.store, self.loop, FLEET)
+        self.uplink.attach(self.fleet, self.fleet_sender, {Up.BIRTH: self.slots.birth, Up.REPORTED: self.slots.reported})
+        self.site_handler = SiteHandler(self.engine)
+        self.site = Link(
+            "site",
+            f"{settings.device}{SITE_SUFFIX}",
+            settings.site,
+            self.site_handler,
+            self.loop.post,
+            filters=self.engine.routes.filters(),
+            replay_retained=False,
+        )
+        self.site_sender = Sender(self.site, self.store, self.loop, SITE)
+        self.site_handler.attach(self.site_sender)
+        self.engine.attach(self.site)
+
+    # ---- running
+
+    def run(self) -> int:
+        """Start, run until SIGTERM or SIGINT, stop in order; returns the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.loop.stop())
+        control = ControlServer(Path(self.settings.control_socket), self.loop, self._on_control)
+        self.values.put({STARTS_KEY: str(self._starts).encode()}, self._on_start_stored)
+        log.info("starting", extra={"device": self.settings.device, "version": __version__, "stream": self.store.stream})
+        try:
+            self.loop.run()
+        finally:
+            self.notifier.send("STOPPING=1")
+            self._stop()
+            control.close()
+            self.loop.close()
+        return 0
+
+    def _on_start_stored(self, error: Exception | None) -> None:
+        """The slots' counters are safe: only now may anything be published."""
+        if error is not None:
+            log.error("agent.db cannot be written, trying again", extra={"error": str(error)})
+            self.loop.call_later(5.0, lambda: self.values.put({STARTS_KEY: str(self._starts).encode()}, self._on_start_stored))
+            return
+        if self.store.set_aside is not None:
+            self.engine.notes.write(
+                kind=NoteKind.STORE,
+                detail="agent.db was damaged; it was set aside and a fresh one made",
+                fields={"set_aside": str(self.store.set_aside)},
+            )
+        self.engine.rebuild()
+        self.updater.start()
+        self.fleet.start()
+        self.site.start()
+        self.loop.call_every(self.settings.health.interval, self._report_health)
+        interval = self.notifier.watchdog_interval()
+        watchdog = Watchdog(self.notifier, {"store": self._store_progresses, "links": self._links_live})
+        self.loop.call_every(interval or 10.0, lambda: self._check_watchdog(watchdog))
+        self.notifier.send("READY=1\nSTATUS=running")
+        log.info("running", extra={"start_ms": round((time.monotonic() - self.started) * 1000)})
+
+    def _stop(self) -> None:
+        """Bounded: what is in flight is committed or stays with the broker."""
+        log.info("stopping")
+        self.site.stop()
+        self.loop.run_until(lambda: self.engine.idle and not self.store.busy, DRAIN_SECONDS)
+        self.updater.stop()
+        self.models.stop()
+        self.slots.leaving = True
+        self.uplink.publish_slot(Up.BIRTH)
+        self.loop.run_until(lambda: False, 0.1)
+        self.fleet.stop()
+        self.fleet_sender.close()
+        self.site_sender.close()
+        if not self.store.close(DRAIN_SECONDS):
+            log.error("the store's writer did not end in time")
+        log.info("stopped")
+
+    # ---- what the rooms ask for
+
+    def counters(self) -> dict[str, int]:
+        """All counters of the daemon under their public names."""
+        total: Counter[str] = Counter(self.engine.counters)
+        total.update(self.uplink.counters)
+        total.update(self.store.stats())
+        for name, part in (
+            ("site_link", self.site.stats()),
+            ("fleet_link", self.fleet.stats()),
+            ("outbox", self.fleet_sender.counters),
+        ):
+            total.update({f"{name}_{key}": value for key, value in part.items()})
+        total["loop_errors"] = self.loop.errors
+        return dict(total)
+
+    def status(self) -> dict[str, Any]:
+        """What `edge-agent status` shows."""
+        counts = self.store.counts
+        return {
+            "device": self.settings.device,
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "links": {"site": self.site.connected, "fleet": self.fleet.connected},
+            "revision": self.updater.revision,
+            "models": [to_plain(item) for item in self._model_states()],
+            "updates": [to_plain(item) for item in self.updater.reports()],
+            "workers": [
+                {"model": item.model, "pid": item.pid, "queue": item.queue, "inferences": item.inferences}
+                for item in self.models.stats()
+            ],
+            "pipelines": [item.name for item in self.settings.pipelines],
+            "journal_rows": counts.journal_rows,
+            "outbox_rows": counts.outbox_rows,
+            "outbox_bytes": counts.outbox_bytes,
+            "open_events": self.engine.open_events,
+            "health": to_plain(self.reporter.last) if self.reporter.last is not None else None,
+            "counters": self.counters(),
+        }
+
+    def _on_control(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if command == "modules":
+            return {"modules": sorted({name.partition(".")[0] for name in sys.modules})}
+        return self.executor.run_local(command, arguments)
+
+    def _model_states(self) -> tuple[ModelState, ...]:
+        """What answers now, attested by the workers themselves."""
+        states = []
+        since = {item.model: item.since for item in self.updater.installed()}
+        for item in self.models.stats():
+            reference = self.models.reference(item.model)
+            if reference is not None:
+                states.append(
+                    ModelState(
+                        model=reference.name,
+                        release=reference.release,
+                        version=reference.version,
+                        digest=reference.digest,
+                        provider=reference.provider,
+                        since=since.get(item.model, ""),
+                    )
+                )
+        return tuple(states)
+
+    def _restart_model(self, name: str) -> None:
+        if not self.models.restart(name):
+            raise KeyError(name)
+
+    def _reported_changed(self) -> None:
+        self.uplink.publish_slot(Up.REPORTED)
+
+    def _report_health(self) -> None:
+        self.uplink.publish_health(self.reporter.report())
+
+    # ---- proof of progress
+
+    def _store_progresses(self) -> bool:
+        """The writer commits (or fails and says so), or has nothing to do."""
+        seen = sum(self.store.stats().values())
+        now = time.monotonic()
+        if seen != self._store_seen[0] or not self.store.busy:
+            self._store_seen = (seen, now)
+        return now - self._store_seen[1] < STUCK_SECONDS
+
+    def _links_live(self) -> bool:
+        return self.site.alive and self.fleet.alive
+
+    def _check_watchdog(self, watchdog: Watchdog) -> None:
+        stuck = watchdog.check()
+        if stuck and stuck != self._told_stuck:
+            log.error("no progress", extra={"parts": ", ".join(stuck)})
+        self._told_stuck = stuck
+
+
+def run(settings: AgentSettings) -> int:
+    """Run the daemon; returns the exit status: 0 after a stop in order, 1 when it cannot run."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        agent = Agent(settings)
+    except (StoreError, OSError, ValueError) as error:
+        sys.stderr.write(f"edge-agent: cannot start: {error}\n")
+        return 1
+    with contextlib.suppress(KeyboardInterrupt):
+        return agent.run()
+    return 0

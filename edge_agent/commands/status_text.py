@@ -1,0 +1,52 @@
+"""What `edge-agent status` prints for people. Pure."""
+
+from typing import Any
+
+
+def render(status: dict[str, Any]) -> str:
+    """The agent's status as a few short tables."""
+    links = ", ".join(f"{name} {'up' if up else 'down'}" for name, up in status["links"].items())
+    lines = [
+        f"device    {status['device']} (edge-agent {status['version']}, up {_duration(status['uptime_s'])})",
+        f"links     {links}",
+        f"outbox    {status['outbox_rows']} rows, {status['outbox_bytes']} bytes",
+        f"journal   {status['journal_rows']} events in open windows",
+        f"pipelines {', '.join(status['pipelines']) or 'none'}",
+    ]
+    health = status.get("health")
+    if health:
+        temperature = health.get("temperature_celsius")
+        lines.append(
+            f"health    CPU {health['cpu_percent']:.0f} %, memory {health['memory_percent']:.0f} %, "
+            f"daemon {health['daemon_memory_bytes'] / 1e6:.0f} MB, {health['results_per_minute']:.0f} results/min"
+            + (f", {temperature:.0f} °C" if temperature is not None else "")
+        )
+    lines += ["", _table(("MODEL", "VERSION", "RELEASE", "PROVIDER", "DIGEST"), [_model(item) for item in status["models"]])]
+    if status["updates"]:
+        rows = [
+            (item["model"], str(item["release"]), item["state"], item["reason"] or "", item["detail"] or "")
+            for item in status["updates"]
+        ]
+        lines += ["", _table(("UPDATE OF", "RELEASE", "STATE", "REASON", "DETAIL"), rows)]
+    return "\n".join(lines)
+
+
+def _model(item: dict[str, Any]) -> tuple[str, ...]:
+    return item["model"], item["version"], str(item["release"]), item["provider"], item["digest"][:19]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    if not rows:
+        return f"{head[0]}: none"
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{value} {unit}" for value, unit in parts if value)[:20] or "0 s"

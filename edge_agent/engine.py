@@ -1,0 +1,340 @@
+"""The event path: takes events over from the site link, feeds the pipelines, has windows scored, and commits the results.
+
+Everything runs on the loop's thread. An event is acknowledged after the group commit that holds what must not be lost of it:
+its results if they are ready by then, otherwise the message itself as a journal row. A commit starts as soon as the writer is
+free and every event that waits is done, or the oldest has waited `commit_delay`, or `commit_rows` wait. A refused commit (full
+disk, full outbox) is tried again, and until it succeeds nothing is acknowledged: that is the backpressure.
+"""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from edge_agent.inference.answers import Answer, Failure, ModelInput
+from edge_agent.ingest.events import DeadLetter
+from edge_agent.ingest.identity import identify, sample_id
+from edge_agent.ingest.recent import RecentKeys
+from edge_agent.ingest.samples import to_samples
+from edge_agent.journal.batch import SITE, JournalRow, OutboxRow, pack_properties, unpack_properties
+from edge_agent.journal.errors import StoreError
+from edge_agent.journal.store import Store
+from edge_agent.link.port import Delivery
+from edge_agent.loop import Loop, Timer
+from edge_agent.notes import Notes
+from edge_agent.pipeline.pipeline import Pipeline, readings
+from edge_agent.pipeline.question import find_misfit, to_model_input
+from edge_agent.pipeline.result import make_result
+from edge_agent.pipeline.windows import ClosedWindow, Event
+from edge_agent.settings import AgentSettings
+from edge_agent.sources import Route, Routes
+from edge_agent.taking import GroupCommit, Taking
+from fleet_contract.messages import ModelRef, Outcome, encode
+from fleet_contract.reasons import Reason
+from fleet_contract.topics import Up, up
+
+log = logging.getLogger(__name__)
+
+RETRY_MIN: Final = 0.5
+RETRY_MAX: Final = 30.0
+INDEX_BITS: Final = 16
+"""A position is the event's number and, in these low bits, the sample's index in its message."""
+
+
+class SiteLink(Protocol):
+    """What is needed of the site link."""
+
+    def ack(self, deliveries: Sequence[Delivery]) -> None: ...
+
+
+class Scorer(Protocol):
+    """What is needed of the inference room."""
+
+    def submit(self, name: str, item: ModelInput, done: Callable[[Answer | Failure], object]) -> None: ...
+
+
+class Engine:
+    """Takes events over and gives results out.
+
+    Args:
+        pipelines: with their stored state already restored.
+        on_scored: (model, release, seconds from arrival to commit) of each committed result of a model.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        loop: Loop,
+        store: Store,
+        pipelines: Sequence[Pipeline],
+        models: Scorer,
+        *,
+        on_scored: Callable[[str, int, float], None] = lambda _model, _release, _seconds: None,
+    ) -> None:
+        self._settings = settings.store
+        self._qos0_buffer = settings.qos0_buffer
+        self._loop = loop
+        self._store = store
+        self._models = models
+        self._on_scored = on_scored
+        self._pipelines = tuple(pipelines)
+        self.routes = Routes(pipelines)
+        self.notes = Notes(settings.device, self.add_row)
+        self._topics = {item.settings.name: up(settings.device, Up.RESULT, item.settings.name) for item in pipelines}
+        keys = store.taken_keys()
+        self._recent = RecentKeys(keys)
+        self._unnamed: deque[bytes] = deque(keys[-settings.site.receive_maximum :], settings.site.receive_maximum)
+        """Keys of the newest events that carry neither an id nor a time: only these can be repeats, and only if marked DUP."""
+        self._takings: dict[int, Taking] = {}
+        self._event_no = store.counts.last_event_no
+        self._link: SiteLink | None = None
+        self._next = GroupCommit()
+        self._running: GroupCommit | None = None
+        self._retry_delay = RETRY_MIN
+        self._timer: Timer | None = None
+        self._qos0_waiting = 0
+        self.counters: Counter[str] = Counter()
+        """Totals since the start; their names are listed in docs/protocol.md."""
+        self.commits = 0
+
+    def attach(self, link: SiteLink) -> None:
+        """The link that is acknowledged to."""
+        self._link = link
+
+    def rebuild(self) -> None:
+        """Feed the journal to the pipelines again, at start: open windows stand as before, and finished ones stay finished."""
+        for row in self._store.journal_rows():
+            self._event_no = max(self._event_no, row.event_no)
+            delivery = Delivery(row.topic, row.payload, row.qos, row.retain, False, 0, -1, unpack_properties(row.properties))
+            taking = Taking(row.event_no, None, time.monotonic())
+            self._feed(taking, delivery, rebuilding=True)
+            self.counters["events_rebuilt"] += 1
+            if not taking.holds:
+                self._forget(taking)
+        self._flush()
+
+    def add_row(self, row: OutboxRow) -> None:
+        """Put a row into the next group commit."""
+        self._next.batch.outbox.append(row)
+        self._next.touch()
+        self._flush()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was taken in is committed."""
+        return self._running is None and self._next.oldest is None
+
+    @property
+    def open_events(self) -> int:
+        """Events that a buffer or an unfinished window holds."""
+        return len(self._takings)
+
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Take events over."""
+        now = time.monotonic()
+        for delivery in deliveries:
+            self._take(delivery, now)
+        self._flush()
+
+    # ---- taking over
+
+    def _take(self, delivery: Delivery, now: float) -> None:
+        self.counters["events"] += 1
+        pending = self._next
+        if delivery.qos:
+            pending.deliveries.append(delivery)
+        elif self._qos0_waiting >= self._qos0_buffer:
+            self.counters["qos0_overflow"] += 1
+            return
+        pending.touch(now)
+        self._event_no += 1
+        taking = Taking(self._event_no, delivery, now)
+        if self._feed(taking, delivery, rebuilding=False):
+            pending.takings.append(taking)
+            if not delivery.qos:
+                self._qos0_waiting += 1
+
+    def _feed(self, taking: Taking, delivery: Delivery, *, rebuilding: bool) -> bool:
+        """Decode, drop repeats, feed the pipelines; False when nothing of the event is left to be done."""
+        fed = False
+        self._takings[taking.event_no] = taking
+        index = 0
+        known = self._recent
+        new_keys: list[bytes] = []
+        routes = self.routes.match(delivery.topic)
+        if not routes:
+            self.counters["events_unrouted"] += 1
+        for number, route in enumerate(routes):
+            decoded = route.ingest.decode(delivery.topic, delivery.payload, delivery.properties, retain=delivery.retain)
+            if isinstance(decoded, DeadLetter):
+                self._dead_letter(route, delivery, decoded)
+                continue
+            identity = identify(delivery.topic, delivery.payload, decoded, lambda: f"{self._store.stream}-{taking.event_no}")
+            if not rebuilding:
+                key = identity.key if number == 0 else identity.key[:-1] + bytes([identity.key[-1] ^ number])
+                repeat = (delivery.dup and key in self._unnamed) if identity.fresh else key in known
+                if repeat:
+                    self.counters["events_repeated"] += 1
+                    continue
+                new_keys.append(key)
+                if identity.fresh:
+                    self._unnamed.append(key)
+            for sample in to_samples(decoded.events):
+                event = Event(taking.event_no << INDEX_BITS | index, sample_id(identity.event_id, index), sample)
+                index += 1
+                fed = True
+                for pipeline in route.pipelines:
+                    self._feed_pipeline(pipeline, event, taking, rebuilding=rebuilding)
+        for key in new_keys:
+            known.add(key)
+            self._next.batch.taken.append(key)
+        if not taking.holds:
+            self._takings.pop(taking.event_no, None)
+        return fed
+
+    def _feed_pipeline(self, pipeline: Pipeline, event: Event, taking: Taking, *, rebuilding: bool) -> None:
+        fed = pipeline.feed(event)
+        if fed is None:
+            self.counters["events_too_many_sensors"] += 1
+            return
+        taking.holds += 1  # of the pipeline's buffer, until it is released
+        for window in fed.closed:
+            for held in window.events:
+                self._takings[held.position >> INDEX_BITS].holds += 1
+        self._release(fed.released)
+        if not rebuilding:
+            self.counters["events_late"] += fed.late
+            self.counters["events_untimed"] += fed.untimed
+        for window in fed.closed:
+            self._score(pipeline, window)
+
+    def _release(self, positions: Sequence[int]) -> None:
+        for position in positions:
+            taking = self._takings[position >> INDEX_BITS]
+            taking.holds -= 1
+            if not taking.holds:
+                del self._takings[taking.event_no]
+                if taking.journaled:
+                    self._forget(taking)
+
+    def _forget(self, taking: Taking) -> None:
+        self._takings.pop(taking.event_no, None)
+        self._next.batch.forget.append(taking.event_no)
+        self._next.touch()
+
+    def _dead_letter(self, route: Route, delivery: Delivery, letter: DeadLetter) -> None:
+        self.counters[f"dead_{letter.reason}"] += 1
+        pipeline = route.pipelines[0].settings.name
+        self.notes.dead_letter(delivery.topic, delivery.payload, letter.reason, letter.detail, pipeline)
+
+    # ---- scoring and deciding
+
+    def _score(self, pipeline: Pipeline, window: ClosedWindow) -> None:
+        settings = pipeline.settings
+        if settings.model is None:
+            self._finish(pipeline, window, readings(window), None)
+            return
+        self._models.submit(
+            settings.model,
+            to_model_input(window, settings.inputs),
+            lambda answer: self._answered(pipeline, window, answer),
+        )
+
+    def _answered(self, pipeline: Pipeline, window: ClosedWindow, answer: Answer | Failure) -> None:
+        if isinstance(answer, Answer):
+            manifest = answer.manifest
+            misfit = find_misfit(window, pipeline.settings.inputs, manifest)
+            if misfit is None:
+                outcome = pipeline.decide(window, answer.scores, manifest.labels, manifest.decision)
+                self._finish(pipeline, window, outcome, answer.model)
+            else:
+                answer = Failure(Reason.WRONG_SHAPE, misfit)
+        if isinstance(answer, Failure):
+            self.counters[f"dead_{answer.reason}"] += 1
+            self.notes.dead_letter(window.key, b"", answer.reason, answer.detail, pipeline.settings.name)
+            self._finish(pipeline, window, None, None)
+        self._flush()
+
+    def _finish(self, pipeline: Pipeline, window: ClosedWindow, outcome: Outcome | None, model: ModelRef | None) -> None:
+        """A window is done: its result, its mark and the release of its events go into one commit."""
+        pending = self._next
+        pending.touch()
+        settings = pipeline.settings
+        if outcome is not None:
+            payload = encode(make_result(pipeline, window, outcome, model))
+            pending.batch.outbox.append(OutboxRow("result", self._topics[settings.name], payload, durable=settings.durable))
+            if settings.local_topic is not None:
+                pending.batch.outbox.append(OutboxRow("result", settings.local_topic, payload, durable=False, link=SITE))
+            self.counters["results"] += 1
+            if model is not None:
+                started = self._takings[window.events[-1].position >> INDEX_BITS].started
+                pending.scored.append((model.name, model.release, started))
+        pipeline.finish(window)
+        pending.states[settings.name, window.key] = pipeline
+        self._release([event.position for event in window.events])
+
+    # ---- group commit
+
+    def _flush(self) -> None:
+        """Start the next group commit if it is time."""
+        pending = self._next
+        if self._running is not None or pending.oldest is None:
+            return
+        wait = self._settings.commit_delay - (time.monotonic() - pending.oldest)
+        if pending.waiting and wait > 0 and len(pending.takings) < self._settings.commit_rows:
+            if self._timer is None:
+                self._timer = self._loop.call_later(wait, self._flush_now)
+            return
+        self._commit(pending)
+
+    def _flush_now(self) -> None:
+        self._timer = None
+        self._flush()
+
+    def _commit(self, pending: GroupCommit) -> None:
+        self._next, self._running = GroupCommit(), pending
+        received = time.time()
+        for taking in pending.takings:
+            if taking.holds and taking.delivery is not None:
+                delivery = taking.delivery
+                taking.journaled = True
+                pending.batch.journal.append(
+                    JournalRow(
+                        taking.event_no,
+                        delivery.topic,
+                        delivery.payload,
+                        delivery.qos,
+                        delivery.retain,
+                        pack_properties(delivery.properties),
+                        received,
+                    )
+                )
+            self._qos0_waiting -= taking.delivery is not None and not taking.delivery.qos
+            taking.delivery = None
+        pending.takings.clear()
+        for (name, key), pipeline in pending.states.items():
+            pending.batch.pipeline_states[name, key] = pipeline.state(key)
+        pending.batch.last_event_no = self._event_no
+        self._store.submit(pending.batch, self._committed)
+
+    def _committed(self, error: StoreError | None) -> None:
+        pending = self._running
+        assert pending is not None
+        if error is not None:
+            self.counters["commits_refused"] += 1
+            if not error.temporary:
+                raise error  # a defect: the daemon ends, and what was not acknowledged comes again
+            log.warning("commit refused, acknowledgements wait", extra={"error": str(error), "retry_s": self._retry_delay})
+            self._loop.call_later(self._retry_delay, lambda: self._store.submit(pending.batch, self._committed))
+            self._retry_delay = min(self._retry_delay * 2, RETRY_MAX)
+            return
+        self._retry_delay = RETRY_MIN
+        self._running = None
+        self.commits += 1
+        if self._link is not None and pending.deliveries:
+            self._link.ack(pending.deliveries)
+        now = time.monotonic()
+        for model, release, started in pending.scored:
+            self._on_scored(model, release, now - started)
+        self._flush()

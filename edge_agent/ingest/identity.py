@@ -1,0 +1,64 @@
+"""Identity: the same event has the same id however often it is delivered, and the same window the same result id.
+
+All ids can be recomputed from a recording. An event's id is its own; else, where the payload carries a time, BLAKE2b-128 of
+topic, NUL and payload in hexadecimal; else a fresh one that the caller makes up. A result's id is BLAKE2b-128, in
+hexadecimal, of the compact JSON array `[pipeline, source, kind, first, last]`, where first and last are the bounds in
+microseconds since 1970 for a time window and the first and last event id for a count window.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+from edge_agent.ingest.events import Decoded
+
+MAX_ID_LENGTH: Final = 128
+"""An own id that is longer is replaced by its hash."""
+KEY_BYTES: Final = 16
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Identity(NamedTuple):
+    """Of one event."""
+
+    event_id: str
+    key: bytes
+    """16 bytes to know a repeat by."""
+    fresh: bool
+    """The id was made up: only MQTT's DUP can tell that such an event is a repeat."""
+
+
+def identify(topic: str, payload: bytes, decoded: Decoded, fresh: Callable[[], str]) -> Identity:
+    """The identity of an event. `fresh` must give the same id when the same journal row is read again.
+
+    Own ids are unique for one topic and sensor, not in the world, so the key covers all three.
+    """
+    own_id = decoded.own_id
+    if own_id is not None:
+        if len(own_id) > MAX_ID_LENGTH:
+            own_id = blake2b(own_id.encode(), digest_size=KEY_BYTES).hexdigest()
+        device = decoded.events[0].device if decoded.events else ""
+        key = blake2b(f"{topic}\0{device}\0{own_id}".encode(), digest_size=KEY_BYTES).digest()
+        return Identity(own_id, key, False)
+    if decoded.time is not None:
+        key = content_key(topic, payload)
+        return Identity(key.hex(), key, False)
+    return Identity(fresh(), content_key(topic, payload), True)
+
+
+def content_key(topic: str, payload: bytes) -> bytes:
+    """16 bytes that tell topic and payload from any other."""
+    return blake2b(topic.encode() + b"\0" + payload, digest_size=KEY_BYTES).digest()
+
+
+def sample_id(event_id: str, index: int) -> str:
+    """The id of one sample of a message: the event's for the first, with its number appended for the others."""
+    return event_id if index == 0 else f"{event_id}#{index}"
+
+
+def result_id(pipeline: str, source: str, kind: str, first: str | int, last: str | int) -> str:
+    """32 hexadecimal digits; see the top of the module."""
+    return blake2b(_encode((pipeline, source, kind, first, last)), digest_size=KEY_BYTES).hexdigest()

@@ -1,0 +1,86 @@
+"""A JSON payload parsed within limits, and values looked up in it by dotted path."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from edge_agent.ingest.events import DeadLetter
+from edge_agent.settings import IngestSettings
+from fleet_contract.reasons import Reason
+
+MISSING: Final = object()
+"""What `find` gives where the document has nothing under a path; a null that is there is None."""
+
+_decode = msgspec.json.Decoder().decode
+_decode_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+def parse(settings: IngestSettings, payload: bytes) -> Any:
+    """The document, or a DeadLetter: over a limit, not JSON, not UTF-8."""
+    if len(payload) > settings.max_bytes:
+        return DeadLetter(Reason.TOO_LARGE, f"{len(payload)} bytes, allowed are {settings.max_bytes}")
+    try:
+        document = _decode(payload)
+    except RecursionError:
+        return DeadLetter(Reason.TOO_DEEP, f"nested more than {settings.max_depth} levels deep")
+    except UnicodeDecodeError as error:
+        return DeadLetter(Reason.NOT_UTF8, f"byte {error.start}: {error.reason}")
+    except msgspec.ValidationError as error:
+        return DeadLetter(Reason.NOT_FINITE, str(error))  # the one validation of untyped JSON: a number out of range
+    except msgspec.DecodeError as error:
+        return DeadLetter(Reason.NOT_JSON, str(error))
+    # an upper bound that costs nothing: most payloads cannot break the limits, and are not walked
+    if payload.count(b"[") + payload.count(b"{") > settings.max_depth or payload.count(b",") >= settings.max_values:
+        return _check_limits(settings, document)
+    return document
+
+
+def find(document: Any, path: str) -> Any:
+    """The value under a dotted path (array positions as numbers, keys may hold dots themselves), or MISSING."""
+    if type(document) is dict:
+        value = document.get(path, MISSING)
+        if value is not MISSING or "." not in path:
+            return value
+        cut = path.find(".")
+        while cut >= 0:
+            inner = document.get(path[:cut], MISSING)
+            if inner is not MISSING:
+                value = find(inner, path[cut + 1 :])
+                if value is not MISSING:
+                    return value
+            cut = path.find(".", cut + 1)
+        return MISSING
+    if type(document) is list:
+        head, _, rest = path.partition(".")
+        if not head.isdecimal() or not head.isascii() or len(head) > 9 or int(head) >= len(document):
+            return MISSING
+        return find(document[int(head)], rest) if rest else document[int(head)]
+    return MISSING
+
+
+def find_exactly(payload: bytes, path: str) -> Any:
+    """Like `find`, with floats as Decimals that keep every digit sent. For payloads that `parse` accepted."""
+    return find(_decode_exactly(payload), path)
+
+
+def _check_limits(settings: IngestSettings, document: Any) -> Any:
+    level: list[Any] = [document]
+    depth = values = 0
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if type(item) is dict:
+                below.extend(item.values())
+            elif type(item) is list:
+                below.extend(item)
+            else:
+                values += 1
+        if any(type(item) in (dict, list) for item in level):
+            depth += 1
+        if depth > settings.max_depth:
+            return DeadLetter(Reason.TOO_DEEP, f"nested more than {settings.max_depth} levels deep")
+        if values > settings.max_values:
+            return DeadLetter(Reason.TOO_MANY_VALUES, f"more than {settings.max_values} values")
+        level = below
+    return document

@@ -1,0 +1,46 @@
+"""From a window to what a model is asked: each input's values, oldest first, as numbers."""
+
+from collections.abc import Mapping
+
+from edge_agent.inference.answers import ModelInput
+from edge_agent.ingest.events import Value
+from edge_agent.pipeline.windows import ClosedWindow
+from fleet_contract.manifest import Manifest
+
+
+def to_model_input(window: ClosedWindow, inputs: Mapping[str, str]) -> ModelInput:
+    """Every reading of the window under its model input's name; the worker takes those that its model names.
+
+    `inputs` maps a model input to a reading; a reading that it does not name keeps its own. A text is the last event's.
+    Booleans are 1 and 0; a text, a null or a reading that an event does not carry is missing.
+    """
+    events = window.events
+    last = events[-1].sample
+    times = [] if last.time is None else [event.sample.time or 0.0 for event in events]
+    names = {name for event in events for name in event.sample.values}
+    values = {name: [_number(event.sample.values.get(name)) for event in events] for name in names}
+    for model_input, reading in inputs.items():
+        if model_input != reading:
+            values[model_input] = values.get(reading, [None] * len(events))
+    return ModelInput(values, times, last.text)
+
+
+def find_misfit(window: ClosedWindow, inputs: Mapping[str, str], manifest: Manifest) -> str | None:
+    """Why the window cannot be put to the model (too few events, a unit that it was not trained on); None if it can."""
+    if len(window.events) < manifest.window:
+        return f"the window holds {len(window.events)} events, the model needs {manifest.window}"
+    units = window.events[-1].sample.units
+    for item in manifest.inputs:
+        if item.unit is not None:
+            unit = units.get(inputs.get(item.name, item.name))
+            if unit is not None and unit != item.unit:
+                return f"{item.name} is given in {unit}, the model was trained on {item.unit}"
+    return None
+
+
+def _number(value: Value) -> float | None:
+    if isinstance(value, bool):
+        return 1.0 if value else 0.0
+    if isinstance(value, int | float):
+        return float(value)
+    return None

@@ -1,0 +1,47 @@
+"""The result message of a window, with its provenance. The daemon and a replay make it here."""
+
+from hashlib import sha256
+from typing import Final
+
+from edge_agent.ingest.instant import format_micros
+from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.windows import ClosedWindow
+from edge_agent.settings import WindowKind
+from fleet_contract.messages import EventsRef, ModelRef, Outcome, Result, WindowRef
+
+LISTED_IDS: Final = 16
+"""A window of more events names the first, the last and a digest over all ids, one a line."""
+
+
+def make_result(pipeline: Pipeline, window: ClosedWindow, outcome: Outcome, model: ModelRef | None) -> Result:
+    """The message, without its place in a stream, which the outbox gives it."""
+    events = window.events
+    if window.kind is WindowKind.TIME:
+        start, end = format_micros(window.start), format_micros(window.end)
+    else:
+        start, end = events[0].sample.time_text, events[-1].sample.time_text
+    return Result(
+        result_id=pipeline.result_id(window),
+        pipeline=pipeline.settings.name,
+        source=window.key,
+        time=events[-1].sample.time_text,
+        outcome=outcome,
+        model=model,
+        window=WindowRef(kind=window.kind, start=start, end=end, count=len(events)),
+        events=_events(window),
+        quality=_quality(window),
+    )
+
+
+def _events(window: ClosedWindow) -> EventsRef:
+    events = window.events
+    if len(events) <= LISTED_IDS:
+        return EventsRef(count=len(events), ids=tuple(event.event_id for event in events))
+    digest = sha256("\n".join(event.event_id for event in events).encode()).hexdigest()
+    return EventsRef(count=len(events), first=events[0].event_id, last=events[-1].event_id, digest=f"sha256:{digest}")
+
+
+def _quality(window: ClosedWindow) -> tuple[str, ...]:
+    if len(window.events) == 1:
+        return window.events[0].sample.quality
+    return tuple(dict.fromkeys(flag for event in window.events for flag in event.sample.quality))

@@ -1,0 +1,54 @@
+"""Which pipelines an event belongs to: sources that are read alike are decoded once for all their pipelines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from edge_agent.ingest.formats import Ingest
+from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.settings import IngestSettings
+from fleet_contract.topics import filter_matches
+
+CACHED_TOPICS: Final = 4096
+
+
+@dataclass(slots=True)
+class Route:
+    """One way of reading a topic, and the pipelines that want what is read."""
+
+    settings: IngestSettings
+    ingest: Ingest
+    pipelines: list[Pipeline] = field(default_factory=list)
+
+
+class Routes:
+    """All routes, and for each topic those that match; the matches of the last topics are remembered."""
+
+    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+        self._routes: list[Route] = []
+        for pipeline in pipelines:
+            settings = pipeline.settings.source
+            route = next((item for item in self._routes if item.settings == settings), None)
+            if route is None:
+                route = Route(settings, Ingest(settings))
+                self._routes.append(route)
+            route.pipelines.append(pipeline)
+        self._cache: dict[str, tuple[Route, ...]] = {}
+
+    def filters(self) -> list[tuple[str, int]]:
+        """What to subscribe to: each topic filter once, at the highest QoS that a source asks for."""
+        wanted: dict[str, int] = {}
+        for route in self._routes:
+            topic, qos = route.settings.topic, route.settings.qos
+            wanted[topic] = max(qos, wanted.get(topic, 0))
+        return sorted(wanted.items())
+
+    def match(self, topic: str) -> tuple[Route, ...]:
+        """The routes of a topic."""
+        found = self._cache.get(topic)
+        if found is None:
+            if len(self._cache) >= CACHED_TOPICS:
+                self._cache.clear()
+            found = tuple(route for route in self._routes if filter_matches(route.settings.topic, topic))
+            self._cache[topic] = found
+        return found

@@ -1,0 +1,53 @@
+"""What the engine knows of each event that it is taking over, and the group commit that it is gathering.
+
+Pure bookkeeping: no I/O. An event is *held* by every buffer and every unfinished window that contains it. When nothing holds
+it any more it is done: if it was never journaled it never will be, otherwise its journal row is forgotten.
+"""
+
+import time
+
+from edge_agent.journal.batch import Batch
+from edge_agent.link.port import Delivery
+from edge_agent.pipeline.pipeline import Pipeline
+
+
+class Taking:
+    """One event (one MQTT message) on its way."""
+
+    __slots__ = ("delivery", "event_no", "holds", "journaled", "started")
+
+    def __init__(self, event_no: int, delivery: Delivery | None, started: float) -> None:
+        self.event_no = event_no
+        self.delivery = delivery
+        """None for an event that was read back from the journal."""
+        self.holds = 0
+        self.journaled = delivery is None
+        self.started = started
+        """When it arrived, on the monotonic clock."""
+
+
+class GroupCommit:
+    """What the next transaction will hold, and what has to happen when it is durable."""
+
+    __slots__ = ("batch", "deliveries", "oldest", "scored", "states", "takings")
+
+    def __init__(self) -> None:
+        self.batch = Batch()
+        self.deliveries: list[Delivery] = []
+        """To be acknowledged after the commit, in order of arrival."""
+        self.takings: list[Taking] = []
+        self.scored: list[tuple[str, int, float]] = []
+        """(model, release, arrival on the monotonic clock) of each result in it."""
+        self.states: dict[tuple[str, str], Pipeline] = {}
+        """(pipeline, sensor) whose state has changed; encoded when the commit is submitted."""
+        self.oldest: float | None = None
+
+    def touch(self, now: float | None = None) -> None:
+        """Note that there is something to commit since `now`."""
+        if self.oldest is None:
+            self.oldest = time.monotonic() if now is None else now
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an event in it is not done, so that a short wait may spare its journal row."""
+        return any(taking.holds for taking in self.takings)
