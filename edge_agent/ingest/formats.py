@@ -30,7 +30,10 @@ NO_PROPERTIES: Final[Mapping[str, Any]] = {}
 
 
 class Ingest:
-    """The decoder of one source: make it once, for it works out what its settings mean. Raises ValueError on an unknown zone."""
+    """The decoder of one source: make it once, for it works out what its settings mean.
+
+    Raises ValueError on an unknown zone.
+    """
 
     def __init__(self, settings: IngestSettings) -> None:
         self.settings = settings

@@ -10,7 +10,8 @@ MILLISECONDS_FROM: Final = 100_000_000_000
 """Numbers below are seconds since 1970, others milliseconds: as seconds this is the year 5138, as milliseconds 1973."""
 
 _RFC3339 = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})([.,][0-9]+)?)?)?\s?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})([.,][0-9]+)?)?)?\s?"
+    r"([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
