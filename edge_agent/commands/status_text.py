@@ -23,7 +23,7 @@ def render(status: dict[str, Any]) -> str:
         )
     lines += ["", _table(("MODEL", "VERSION", "RELEASE", "PROVIDER", "DIGEST"), [_model(item) for item in status["models"]])]
     if status["updates"]:
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (item["model"], str(item["release"]), item["state"], item["reason"] or "", item["detail"] or "")
             for item in status["updates"]
         ]

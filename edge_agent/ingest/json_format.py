@@ -29,10 +29,10 @@ class JsonFormat:
     def decode(self, topic: str, payload: bytes, *, retain: bool = False) -> Decoded | DeadLetter:
         """Readings of one payload. Nulls, empty objects and arrays, and the leaves of id, time and device give none."""
         document = parse(self._settings, payload)
-        if type(document) is DeadLetter:
+        if isinstance(document, DeadLetter):
             return document
         envelope = read_envelope(self._settings, self._zone, topic, payload, document, retain)
-        if type(envelope) is DeadLetter:
+        if isinstance(envelope, DeadLetter):
             return envelope
         device, time, own_id, quality = envelope
         known = self._known

@@ -29,7 +29,7 @@ class TextFormat:
 
     def _decode_json(self, path: str, topic: str, payload: bytes, retain: bool) -> Decoded | DeadLetter:
         document = parse(self._settings, payload)
-        if type(document) is DeadLetter:
+        if isinstance(document, DeadLetter):
             return document
         text = find(document, path)
         if text is MISSING:
@@ -37,7 +37,7 @@ class TextFormat:
         if text is not None and type(text) is not str:
             return DeadLetter(Reason.WRONG_SHAPE, f"{path}: a text is needed, not {type(text).__name__}")
         envelope = read_envelope(self._settings, self._zone, topic, payload, document, retain)
-        if type(envelope) is DeadLetter:
+        if isinstance(envelope, DeadLetter):
             return envelope
         device, time, own_id, quality = envelope
         return Decoded(() if text is None else (Text(device, text, time, path, quality),), own_id, time)

@@ -30,7 +30,7 @@ class OutboxRow:
     __slots__ = ("durable", "kind", "link", "payload", "seq", "topic")
 
     def __init__(self, kind: str, topic: str, payload: bytes, *, durable: bool, link: str = FLEET, seq: int = 0) -> None:
-        """`kind` is `result` or `note`; `payload` a JSON object, for a durable row without stream and seq or with empty ones."""
+        """`kind` is `result` or `note`; `payload` a JSON object, if durable without stream and seq or with empty ones."""
         self.kind = kind
         self.topic = topic
         self.payload = payload

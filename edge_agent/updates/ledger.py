@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from fleet_contract.messages import DesiredModel, UpdateState
+from fleet_contract.messages import DesiredModel, UpdateReport, UpdateState
 
 
 class UpdateRecord(Struct, kw_only=True):
@@ -26,6 +26,20 @@ class UpdateRecord(Struct, kw_only=True):
     """From the signed metadata; empty before it was verified."""
     file: str = ""
     """The verified bundle that waits to be staged."""
+
+    def report(self) -> UpdateReport:
+        """As it stands in reported state."""
+        return UpdateReport(
+            model=self.model,
+            release=self.release,
+            state=self.state,
+            reason=self.reason,
+            detail=self.detail,
+            attempts=self.attempts,
+            fetched_bytes=self.fetched_bytes,
+            total_bytes=self.total_bytes,
+            since=self.since,
+        )
 
 
 class Installed(Struct, frozen=True, kw_only=True):

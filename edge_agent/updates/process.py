@@ -5,12 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from edge_agent.loop import Loop
+from edge_agent.settings import UpdateSettings
+from edge_agent.updates.ledger import Floors, UpdateRecord
 from edge_agent.updates.trust.job import Job, Message, decode_line, encode
+from fleet_contract.trust import METADATA_PATH, TARGETS_PATH
 
 MAX_LINE_BYTES: Final = 64 * 1024
 _INHERITED: Final = (
@@ -26,6 +30,29 @@ _INHERITED: Final = (
 )
 
 log = logging.getLogger(__name__)
+
+
+def make_job(settings: UpdateSettings, folder: Path, record: UpdateRecord, floors: Floors, now: float, have: str | None) -> Job:
+    """The job of fetching the record's release into `folder`; the token is read now. Raises OSError and ValueError."""
+    if settings.url is None or settings.root_file is None or settings.token_file is None:
+        raise ValueError("updates.url, updates.root_file and updates.token_file are needed")
+    base = settings.url.rstrip("/")
+    return Job(
+        metadata_url=base + METADATA_PATH,
+        targets_url=base + TARGETS_PATH,
+        metadata_dir=str(folder / "metadata"),
+        download_dir=str(folder / "download"),
+        root_file=settings.root_file,
+        token=Path(settings.token_file).read_text(encoding="ascii").strip(),
+        ca_file=settings.ca_file,
+        model=record.model,
+        release=record.release,
+        timestamp_floor=floors.timestamp_version,
+        release_floor=floors.releases.get(record.model, 0),
+        reference_time=max(now, floors.last_time),
+        max_bytes=settings.max_bundle_bytes,
+        have=have,
+    )
 
 
 class TrustProcesses:

@@ -20,13 +20,13 @@ from edge_agent.updates.ledger import Installed, UpdateRecord
 from edge_agent.updates.machine import FINAL, RESUME, Event, step
 from edge_agent.updates.policy import Action
 from edge_agent.updates.ports import Candidate, Failure, Fetch, Models, NoteWriter, Stage, Trust, Values
+from edge_agent.updates.process import make_job
 from edge_agent.updates.store import UpdateStore
-from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
+from edge_agent.updates.trust.job import Done, Failed, Fetched, Message, MetadataValid, Progress, Verified
 from fleet_contract.bundle import BundleError
 from fleet_contract.messages import Desired, NoteKind, UpdateReport
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
-from fleet_contract.trust import METADATA_PATH, TARGETS_PATH
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Updater:
         self._floors = self._store.floors
         self._current: UpdateRecord | None = None
         self._fetch: Fetch | None = None
+        self._fetched_before = 0
         self._guard: Timer | None = None
         self._backing_off: dict[str, Timer] = {}
         self._starting: set[str] = set()
@@ -78,20 +79,7 @@ class Updater:
 
     def reports(self) -> tuple[UpdateReport, ...]:
         """The newest update of each model."""
-        return tuple(
-            UpdateReport(
-                model=item.model,
-                release=item.release,
-                state=item.state,
-                reason=item.reason,
-                detail=item.detail,
-                attempts=item.attempts,
-                fetched_bytes=item.fetched_bytes,
-                total_bytes=item.total_bytes,
-                since=item.since,
-            )
-            for _, item in sorted(self._ledger.records.items())
-        )
+        return tuple(item.report() for _, item in sorted(self._ledger.records.items()))
 
     def installed(self) -> tuple[Installed, ...]:
         """The releases recorded as active. What really answers, the attestation, is the models' own to say."""
@@ -212,34 +200,19 @@ class Updater:
 
     def _run_fetch(self, record: UpdateRecord) -> None:
         settings = self._settings
-        if settings.url is None or settings.root_file is None or settings.token_file is None:
+        if settings.url is None:
             self._end(
                 record, Event.FAILED, Failure(Reason.DOWNLOAD_FAILED, "this device takes no updates: updates.url is not set")
             )
             return
-        base = settings.url.rstrip("/")
         kept = self._kept(record)
+        self._fetched_before = record.fetched_bytes
         try:
-            job = Job(
-                metadata_url=base + METADATA_PATH,
-                targets_url=base + TARGETS_PATH,
-                metadata_dir=str(self._folder / "metadata"),
-                download_dir=str(self._folder / "download"),
-                root_file=settings.root_file,
-                token=Path(settings.token_file).read_text(encoding="ascii").strip(),
-                ca_file=settings.ca_file,
-                model=record.model,
-                release=record.release,
-                timestamp_floor=self._floors.timestamp_version,
-                release_floor=self._floors.releases.get(record.model, 0),
-                reference_time=max(self._clock(), self._floors.last_time),
-                max_bytes=settings.max_bundle_bytes,
-                have=kept.digest if kept is not None else None,
-            )
+            job = make_job(settings, self._folder, record, self._floors, self._clock(), kept.digest if kept else None)
             self._fetch = self._trust.start(
                 job, lambda line: self._on_line(record, line), lambda text: self._on_fetch_end(record, text)
             )
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             self._retry(record, Failure(Reason.DOWNLOAD_FAILED, f"cannot start fetching: {error}"))
             return
         self._guard = self._loop.call_later(
@@ -254,7 +227,7 @@ class Updater:
             case Verified():
                 record.version, record.digest, record.total_bytes = line.version, line.digest, line.length
             case Progress():
-                if policy.made_progress(record.fetched_bytes, line.fetched):
+                if policy.made_progress(self._fetched_before, line.fetched):
                     record.attempts = 1
                 record.fetched_bytes = max(record.fetched_bytes, line.fetched)
                 self._changed()
@@ -266,7 +239,8 @@ class Updater:
                 self._end_step()
                 failure = Failure(line.reason, line.detail)
                 kept = self._kept(record)
-                if line.temporary and kept is not None and record.state is State.FETCHING:
+                offline = line.temporary and line.reason is Reason.DOWNLOAD_FAILED
+                if offline and kept is not None and record.state is State.FETCHING:
                     # Going back must work offline too; the floor was raised by every metadata seen so far.
                     log.info("no metadata, using the bundle on disk", extra={"model": record.model, "detail": line.detail})
                     self._use_kept(record, kept)
