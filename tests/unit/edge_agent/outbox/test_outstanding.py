@@ -1,0 +1,112 @@
+"""Nothing is deleted unacknowledged, nothing acknowledged is sent again, the order is kept."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.journal.batch import OutboxRow
+from edge_agent.outbox.outstanding import Outstanding
+from edge_agent.outbox.policy import MAX_UNSETTLED_ROWS, RESEND_LONGEST, may_send, resend_delay, stamp, stamp_prefix
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("send"), st.booleans()),
+        st.tuples(st.just("publish"), st.booleans()),
+        st.tuples(st.just("ack"), st.integers(0, 40), st.integers(0, 10)),
+        st.tuples(st.just("reconnect")),
+        st.tuples(st.just("wait"), st.floats(0, 700)),
+    ),
+    max_size=120,
+)
+
+
+@given(STEPS)
+def test_rows_settle_exactly_once_and_only_for_their_own_reason(steps: list[tuple]) -> None:  # type: ignore[type-arg]
+    outstanding = Outstanding()
+    now, seq = 0.0, 0
+    durable: dict[int, bool] = {}
+    flying: list[int] = []
+    settled: set[int] = set()
+    acknowledged: set[int] = set()
+    for step in steps:
+        match step:
+            case ("send", kind):
+                seq += 1
+                durable[seq] = kind
+                outstanding.sent(OutboxRow("result", "t", b"{}", durable=kind, seq=seq), now)
+                flying.append(seq)
+            case ("publish", ok) if flying:
+                number = flying.pop(0)
+                gone = outstanding.published(number, ok, now)
+                assert gone == (ok and not durable[number])
+                settled |= {number} if gone else set()
+            case ("ack", low, width):
+                gone_now = outstanding.acknowledged([(low, low + width)])
+                assert all(durable[number] and low <= number <= low + width for number in gone_now)
+                assert not settled & set(gone_now)
+                settled |= set(gone_now)
+                acknowledged |= set(gone_now)
+            case ("reconnect",):
+                flying.clear()
+                outstanding.disconnected()
+                outstanding.connected()
+                line = _send_all_again(outstanding, now)
+                assert line == sorted(set(durable) - settled)
+                flying += line
+            case ("wait", seconds):
+                now += seconds
+                outstanding.collect_due(now)
+                line = _send_all_again(outstanding, now)
+                assert line == sorted(line)
+                assert not set(line) & (acknowledged | settled | set(flying))
+                flying += line
+        assert {number for number in durable if number in outstanding} == set(durable) - settled
+
+
+def _send_all_again(outstanding: Outstanding, now: float) -> list[int]:
+    line: list[int] = []
+    while (row := outstanding.next_again()) is not None:
+        line.append(row.seq)
+        outstanding.sent(row, now)
+    return line
+
+
+def test_a_silent_controller_is_asked_after_30_s_doubling_to_10_min() -> None:
+    outstanding = Outstanding()
+    outstanding.sent(OutboxRow("note", "t", b"{}", durable=True, seq=1), 0.0)
+    outstanding.published(1, True, 0.0)
+    now, delays = 0.0, []
+    for _ in range(7):
+        due = outstanding.next_due()
+        assert due is not None
+        assert outstanding.collect_due(due - 0.001) == 0
+        assert outstanding.collect_due(due) == 1
+        delays.append(due - now)
+        now = due
+        _send_all_again(outstanding, now)
+        outstanding.published(1, True, now)
+    assert delays == [30, 60, 120, 240, 480, 600, 600]
+
+
+def test_an_enormous_range_costs_only_the_rows_that_are_held() -> None:
+    outstanding = Outstanding()
+    outstanding.sent(OutboxRow("note", "t", b"{}", durable=True, seq=3), 0.0)
+    assert outstanding.acknowledged([(5, 4), (-(2**62), 2**62)]) == [3]
+
+
+@given(st.integers(1, 10_000), st.booleans())
+def test_delays_stay_within_their_bounds(attempts: int, refused: bool) -> None:
+    assert 0 < resend_delay(attempts, refused=refused) <= RESEND_LONGEST
+
+
+def test_at_most_256_rows_are_unsettled_and_one_row_always_fits() -> None:
+    assert may_send(MAX_UNSETTLED_ROWS - 1, 0, 1)
+    assert not may_send(MAX_UNSETTLED_ROWS, 0, 1)
+    assert may_send(0, 0, 2**40)
+    assert not may_send(1, 0, 2**40)
+
+
+def test_stream_and_seq_are_written_into_the_object() -> None:
+    prefix = stamp_prefix("ab")
+    assert stamp(prefix, 7, b'{"x":1}') == b'{"stream":"ab","seq":7,"x":1}'
+    assert stamp(prefix, 7, b'{"stream":"","seq":0,"x":1}') == b'{"stream":"ab","seq":7,"x":1}'
+    assert stamp(prefix, 7, b"{}") == b'{"stream":"ab","seq":7}'

@@ -1,0 +1,227 @@
+"""The sender on an in-memory link, a virtual clock and the real store."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.journal.batch import Batch, OutboxRow
+from edge_agent.journal.errors import StoreError
+from edge_agent.journal.store import Store
+from edge_agent.loop import Loop
+from edge_agent.outbox.sender import Sender
+from edge_agent.settings import StoreSettings
+from fleet_contract.messages import Ack
+
+
+class MemoryLink:
+    def __init__(self, window: int = 64) -> None:
+        self.window = window
+        self.flying: list[int] = []
+        self.log: list[tuple[int, bytes]] = []
+
+    @property
+    def free_window(self) -> int:
+        return self.window - len(self.flying)
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, token: int) -> bool:
+        assert token not in self.flying
+        if self.free_window <= 0:
+            return False
+        self.flying.append(token)
+        self.log.append((token, payload))
+        return True
+
+    def seqs(self) -> list[int]:
+        return [seq for seq, _ in self.log]
+
+
+class VirtualTime:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Callable[[], object]]] = []
+
+    def call_later(self, delay: float, call: Callable[[], object]) -> None:
+        self.timers.append((self.now + delay, call))
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        turns = 0
+        while due := sorted((timer for timer in self.timers if timer[0] <= end), key=lambda timer: timer[0]):
+            turns += 1
+            assert turns < 1000, "timers spin"
+            self.timers.remove(due[0])
+            self.now = max(self.now, due[0][0])
+            due[0][1]()
+        self.now = end
+
+
+class Bench:
+    """A store, a link, a clock, and the sender between them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.loop = Loop()
+        self.time = VirtualTime()
+        self.open()
+
+    def open(self, link_name: str = "fleet") -> None:
+        self.store = Store(self.path, StoreSettings(), self.loop.post)
+        self.link = MemoryLink()
+        self.sender = Sender(self.link, self.store, self.time, link_name, clock=lambda: self.time.now)
+
+    def close(self) -> None:
+        self.sender.close()
+        assert self.store.close()
+
+    def add(self, count: int, *, durable: bool, link: str = "fleet") -> None:
+        answers: list[StoreError | None] = []
+        rows = [OutboxRow("result", "t", b'{"n":%d}' % number, durable=durable, link=link) for number in range(count)]
+        self.store.submit(Batch(outbox=rows), answers.append)
+        assert self.loop.run_until(lambda: answers == [None], 20)
+
+    def puback(self, ok: bool = True) -> None:
+        flying, self.link.flying = self.link.flying, []
+        self.sender.on_published([(seq, ok) for seq in flying])
+
+    def puback_all(self) -> None:
+        while self.link.flying:
+            self.puback()
+
+    def ack(self, *ranges: tuple[int, int]) -> None:
+        self.sender.acknowledged(Ack(stream=self.store.stream, ranges=ranges))
+
+    def rows_left(self, count: int) -> bool:
+        return self.loop.run_until(lambda: self.store.counts.outbox_rows == count, 20)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "agent.db")
+    yield bench
+    bench.close()
+    bench.loop.close()
+
+
+def test_a_plain_row_leaves_on_the_brokers_puback(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(3, durable=False)
+    assert bench.link.log == [(1, b'{"n":0}'), (2, b'{"n":1}'), (3, b'{"n":2}')]
+    assert bench.sender.counters["pages"] <= 1
+    bench.puback()
+    assert bench.rows_left(0)
+
+
+def test_a_durable_row_leaves_on_the_controllers_acknowledgement_alone(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(2, durable=True)
+    assert json.loads(bench.link.log[1][1]) == {"stream": bench.store.stream, "seq": 2, "n": 1}
+    bench.puback()
+    bench.sender.acknowledged(Ack(stream="another", ranges=((1, 2),)))
+    assert bench.sender.counters["acks_foreign"] == 1
+    assert bench.sender.unsettled == 2
+    bench.ack((2, 2))
+    assert bench.rows_left(1)
+    bench.time.advance(30)
+    assert bench.link.seqs() == [1, 2, 1]
+    bench.puback()
+    bench.ack((1, 1))
+    assert bench.rows_left(0)
+    bench.time.advance(5000)
+    assert bench.link.seqs() == [1, 2, 1]
+
+
+def test_everything_unsettled_is_sent_again_in_order_on_reconnect_before_new_rows(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(100, durable=False)
+    assert bench.link.seqs() == list(range(1, 65))
+    bench.puback(ok=False)
+    bench.sender.on_down()
+    bench.link.flying.clear()
+    bench.link.log.clear()
+    bench.time.advance(100)
+    assert bench.link.log == []
+    bench.sender.on_up()
+    bench.puback_all()
+    assert bench.link.seqs() == list(range(1, 101))
+    assert bench.rows_left(0)
+
+
+def test_at_most_256_durable_rows_are_outstanding(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(600, durable=True)
+    bench.puback_all()
+    assert bench.link.seqs() == list(range(1, 257))
+    bench.ack((1, 200), (210, 210))
+    bench.puback_all()
+    assert bench.link.seqs() == list(range(1, 458))
+    assert bench.sender.unsettled == 256
+    assert bench.rows_left(399)
+
+
+def test_a_long_backlog_is_paged_in_order_and_none_is_sent_twice(bench: Bench) -> None:
+    for _ in range(5):
+        bench.add(400, durable=False)
+    bench.sender.on_up()
+    bench.puback()
+    bench.add(100, durable=False)
+    bench.puback_all()
+    assert bench.link.seqs() == list(range(1, 2101))
+    assert bench.sender.counters["pages"] > 5
+    assert bench.rows_left(0)
+    bench.add(1, durable=False)
+    assert bench.link.seqs()[-1] == 2101
+
+
+def test_after_a_restart_what_was_not_settled_is_sent_again_and_nothing_else(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(5, durable=True)
+    bench.puback()
+    bench.ack((2, 3))
+    assert bench.rows_left(3)
+    bench.close()
+    bench.open()
+    bench.sender.on_up()
+    assert bench.link.seqs() == [1, 4, 5]
+    bench.ack((1, 5))
+    assert bench.rows_left(0)
+
+
+def test_a_message_that_the_broker_refuses_does_not_hold_up_the_others(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(2, durable=False)
+    bench.link.flying.clear()
+    bench.sender.on_published([(1, False), (2, True)])
+    assert bench.rows_left(1)
+    bench.add(1, durable=False)
+    assert bench.link.seqs() == [1, 2, 3]
+    bench.time.advance(1)
+    assert bench.link.seqs() == [1, 2, 3, 1]
+    bench.puback()
+    assert bench.rows_left(0)
+
+
+def test_each_link_gets_its_own_rows(bench: Bench) -> None:
+    link = MemoryLink()
+    site = Sender(link, bench.store, bench.time, "site", clock=lambda: bench.time.now)
+    site.on_up()
+    bench.sender.on_up()
+    bench.add(2, durable=False)
+    bench.add(2, durable=False, link="site")
+    assert bench.link.seqs() == [1, 2]
+    assert link.seqs() == [3, 4]
+    site.on_published([(3, True), (4, True)])
+    assert bench.rows_left(2)
+    site.close()
+
+
+def test_an_acknowledgement_that_overtakes_the_puback_settles_the_row(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(1, durable=True)
+    bench.ack((1, 1))
+    bench.puback()
+    assert bench.rows_left(0)
+    bench.sender.on_down()
+    bench.sender.on_up()
+    assert bench.link.seqs() == [1]
