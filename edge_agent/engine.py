@@ -110,8 +110,6 @@ class Engine:
             taking = Taking(row.event_no, None, time.monotonic())
             self._feed(taking, delivery, rebuilding=True)
             self.counters["events_rebuilt"] += 1
-            if not taking.holds:
-                self._forget(taking)
         self._flush()
 
     def add_row(self, row: OutboxRow) -> None:
@@ -159,6 +157,7 @@ class Engine:
         """Decode, drop repeats, feed the pipelines; False when nothing of the event is left to be done."""
         fed = False
         self._takings[taking.event_no] = taking
+        taking.holds = 1  # of this method, so that one pipeline cannot let go of what the next one still gets
         index = 0
         known = self._recent
         new_keys: list[bytes] = []
@@ -189,8 +188,7 @@ class Engine:
         for key in new_keys:
             known.add(key)
             self._next.batch.taken.append(key)
-        if not taking.holds:
-            self._takings.pop(taking.event_no, None)
+        self._release([taking.event_no << INDEX_BITS])
         return fed
 
     def _feed_pipeline(self, pipeline: Pipeline, event: Event, taking: Taking, *, rebuilding: bool) -> None:
@@ -216,12 +214,8 @@ class Engine:
             if not taking.holds:
                 del self._takings[taking.event_no]
                 if taking.journaled:
-                    self._forget(taking)
-
-    def _forget(self, taking: Taking) -> None:
-        self._takings.pop(taking.event_no, None)
-        self._next.batch.forget.append(taking.event_no)
-        self._next.touch()
+                    self._next.batch.forget.append(taking.event_no)
+                    self._next.touch()
 
     def _dead_letter(self, route: Route, delivery: Delivery, letter: DeadLetter) -> None:
         self.counters[f"dead_{letter.reason}"] += 1
