@@ -87,6 +87,15 @@ class DesiredStates:
                 rows = connection.execute(sa.select(desired.c.device, desired.c.revision, desired.c.models)).all()
             self._send([(row.device, _to_message(row.revision, row.models)) for row in rows])
 
+    def behind(self, devices: Iterable[str]) -> list[str]:
+        """Those of these devices whose reported revision is older than the desired one."""
+        with self._database.read() as connection:
+            return [
+                device
+                for device in sorted(set(devices))
+                if self.get(connection, device).revision > _reported_revision(connection, device)
+            ]
+
     def publish_nothing(self, device: str) -> None:
         """Clear the retained desired state of a device that left the fleet."""
         with self._order:

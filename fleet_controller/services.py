@@ -7,6 +7,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from fleet_controller.commands import Commands
 from fleet_controller.desired import DesiredStates
+from fleet_controller.enrolment.devices import Enrolment
+from fleet_controller.registry.service import Registry
 from fleet_controller.rollouts.service import Rollouts
 from fleet_controller.settings import ControllerSettings
 from fleet_controller.store.database import Database
@@ -18,6 +20,8 @@ class Services:
 
     settings: ControllerSettings
     database: Database
+    registry: Registry
+    enrolment: Enrolment
     desired: DesiredStates
     rollouts: Rollouts
     commands: Commands
