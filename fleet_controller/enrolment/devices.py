@@ -84,15 +84,17 @@ class Enrolment:
         self._file = settings.enrolment.broker_password_file or settings.state_dir / "broker.passwords"
         self._lock = threading.Lock()
 
+    def check(self, device: str, labels: Mapping[str, str]) -> None:
+        """Raise what `add` would raise, without changing anything."""
+        self._check_arguments(device, labels)
+        with self._database.read() as connection:
+            row = get_device(connection, device)
+        if row is not None and row.revoked is None:
+            raise DeviceExists(f"there is a device {device!r} already")
+
     def add(self, device: str, labels: Mapping[str, str], operator: str) -> Credentials:
         """Add a device; raises EnrolmentError (bad name or label) or DeviceExists."""
-        try:
-            check_device_id(device)
-        except ValueError as error:
-            raise EnrolmentError(str(error)) from error
-        check_labels(labels)
-        if device == self._settings.mqtt.username:
-            raise EnrolmentError(f"device id {device!r} is the controller's own user on the broker")
+        self._check_arguments(device, labels)
         password, token = new_password(), new_token()
         now = self._clock()
         with self._lock:
@@ -139,6 +141,15 @@ class Enrolment:
         """Write the password file from the database; at start, because a crash may have come between the two."""
         with self._lock:
             return self._tell_broker()
+
+    def _check_arguments(self, device: str, labels: Mapping[str, str]) -> None:
+        try:
+            check_device_id(device)
+        except ValueError as error:
+            raise EnrolmentError(str(error)) from error
+        check_labels(labels)
+        if device == self._settings.mqtt.username:
+            raise EnrolmentError(f"device id {device!r} is the controller's own user on the broker")
 
     @staticmethod
     def _present(row: DeviceRow | None, device: str) -> DeviceRow:

@@ -1,0 +1,1 @@
+"""The HTTP API for operators (`/api/v1`) and the artifact downloads for devices (`/artifacts`)."""

@@ -1,0 +1,92 @@
+"""Models over HTTP: list, show, and publish in two steps: the bundle's bytes, then the signed metadata that names them."""
+
+import hashlib
+import os
+import re
+import secrets
+from dataclasses import asdict
+from typing import Any
+
+from litestar import Request, get, post, put
+from msgspec import Struct
+
+from fleet_contract.bundle import MAX_BUNDLE_BYTES
+from fleet_controller.api.access import Role, needs
+from fleet_controller.api.devices import iso
+from fleet_controller.api.errors import ApiError
+from fleet_controller.registry.service import Registry
+from fleet_controller.store.published import ReleaseRow, list_releases
+
+Ask = Request[Any, Any, Any]
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Publication(Struct, forbid_unknown_fields=True):
+    """Body of `POST /releases`: the signed `models` metadata as text, and the hash of the uploaded bundle."""
+
+    metadata: str
+    sha256: str
+
+
+def _view(row: ReleaseRow) -> dict[str, Any]:
+    return asdict(row) | {"created": iso(row.created)}
+
+
+@get("/models", guards=[needs(Role.VIEWER)], sync_to_thread=True)
+def get_models(request: Ask) -> list[dict[str, Any]]:
+    """Every release of every model."""
+    with request.app.state.services.database.read() as connection:
+        return [_view(row) for row in list_releases(connection)]
+
+
+@get("/models/{model:str}", guards=[needs(Role.VIEWER)], sync_to_thread=True)
+def get_model(request: Ask, model: str) -> list[dict[str, Any]]:
+    """The releases of one model with their manifests."""
+    with request.app.state.services.database.read() as connection:
+        rows = list_releases(connection, model)
+    if not rows:
+        raise ApiError(404, "not_found", f"there is no model {model!r}; `fleet model list` shows what there is")
+    return [_view(row) for row in rows]
+
+
+@get("/metadata/models", guards=[needs(Role.VIEWER)], sync_to_thread=True)
+def get_models_metadata(request: Ask) -> dict[str, str]:
+    """The current signed metadata, which the next publication adds one target to."""
+    return {"metadata": request.app.state.registry.repository.models_metadata().decode()}
+
+
+@put("/uploads/{sha256:str}", guards=[needs(Role.OPERATOR)], request_max_body_size=MAX_BUNDLE_BYTES)
+async def upload_bundle(request: Ask, sha256: str) -> dict[str, Any]:
+    """Receive a bundle's bytes under their hash; they count for nothing before `POST /releases` names them."""
+    if not _SHA256.fullmatch(sha256):
+        raise ApiError(400, "bad_request", "the name of an upload is the sha256 of its bytes, in hex")
+    registry: Registry = request.app.state.registry
+    temporary = registry.uploads / f".{sha256}.{secrets.token_hex(6)}"
+    digest, length = hashlib.sha256(), 0
+    try:
+        with temporary.open("xb") as file:
+            async for block in request.stream():
+                digest.update(block)
+                length += len(block)
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        if digest.hexdigest() != sha256:
+            raise ApiError(422, "hash_mismatch", f"the uploaded bytes have sha256 {digest.hexdigest()}, announced was {sha256}")
+        temporary.replace(registry.uploads / sha256)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return {"sha256": sha256, "bytes": length}
+
+
+@post("/releases", guards=[needs(Role.OPERATOR)], sync_to_thread=True)
+def publish_release(request: Ask, data: Publication) -> dict[str, Any]:
+    """Publish what was signed on the operator's machine, over bytes that were uploaded before."""
+    registry: Registry = request.app.state.registry
+    bundle = registry.uploads / data.sha256
+    if not _SHA256.fullmatch(data.sha256) or not bundle.is_file():
+        raise ApiError(422, "publication_refused", f"no bundle of sha256 {data.sha256} was uploaded")
+    try:
+        return _view(registry.publish(data.metadata.encode(), bundle, request.state.operator))
+    finally:
+        bundle.unlink(missing_ok=True)
