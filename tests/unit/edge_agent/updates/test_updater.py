@@ -1,0 +1,458 @@
+"""The driver on the real loop, with its neighbours in memory and a crash wherever one can happen."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.loop import Loop
+from edge_agent.settings import UpdateSettings
+from edge_agent.updates.ports import Candidate, Failure
+from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
+from edge_agent.updates.updater import Updater
+from fleet_contract.bundle import BundleError
+from fleet_contract.messages import Desired, DesiredModel
+from fleet_contract.messages import UpdateState as State
+from fleet_contract.reasons import Reason
+
+
+def digest(release: int) -> str:
+    return f"sha256:{release:064x}"
+
+
+class PowerCut(BaseException):
+    """The device is gone."""
+
+
+@dataclass
+class Disk:
+    """What outlives a crash: values and unpacked bundles."""
+
+    values: dict[str, bytes] = field(default_factory=dict)
+    bundles: set[tuple[str, str]] = field(default_factory=set)
+    writes: int = 0
+    cut_at: int | None = None
+    """Cut the power at this write, before it counts."""
+    refuse: int = 0
+    """Refuse this many writes."""
+
+
+class Device:
+    """One boot of a device: an Updater and its neighbours. `answers` decides what each neighbour says."""
+
+    def __init__(self, folder: Path, disk: Disk, **settings: Any) -> None:
+        self.disk = disk
+        self.loop = Loop()
+        self.notes: list[dict[str, Any]] = []
+        self.states: list[tuple[int, State]] = []
+        self.running: dict[str, int] = {}
+        self.jobs: list[Job] = []
+        self.offline = 0
+        self.hang = False
+        self.cancelled = 0
+        self.floor = 0
+        self.fetch_error: Failed | None = None
+        self.stage_error: Exception | None = None
+        self.test_failures: dict[int, Failure] = {}
+        self.activate_failures: dict[int, Failure] = {}
+        self.silent_test = False
+        self.dead = False
+        (folder / "token").write_text("t\n")
+        values: dict[str, Any] = {"retry_min": 0.001, "retry_max": 0.001, "test_timeout": 5.0, "max_attempts": 3} | settings
+        self.updater = Updater(
+            UpdateSettings(url="http://controller", token_file=str(folder / "token"), root_file="root.json", **values),
+            folder,
+            loop=self.loop,
+            values=self,
+            trust=self,
+            stage=self,
+            models=self,
+            note=self.note,
+            on_change=self.on_change,
+            clock=lambda: 1_700_000_000.0,
+            jitter=lambda: 0.0,
+        )
+
+    # Values
+    def get(self, key: str) -> bytes | None:
+        return self.disk.values.get(key)
+
+    def put(self, values: dict[str, bytes], done: Callable[[Exception | None], None]) -> None:
+        def commit() -> None:
+            if self.dead:
+                return
+            self.disk.writes += 1
+            if self.disk.writes == self.disk.cut_at:
+                self.dead = True
+                raise PowerCut
+            if self.disk.refuse:
+                self.disk.refuse -= 1
+                done(OSError("disk full"))
+                return
+            self.disk.values.update(values)
+            done(None)
+
+        self.loop.post(commit)
+
+    # Trust
+    def start(self, job: Job, on_line: Callable[[Message], None], on_end: Callable[[str], None]) -> "Device":
+        self.jobs.append(job)
+        state = {"live": True}
+        self.cancel = lambda: state.update(live=False)
+        lines: list[Message] = []
+        if self.offline:
+            self.offline -= 1
+            lines.append(Failed(reason=Reason.DOWNLOAD_FAILED, detail="offline", temporary=True))
+        else:
+            lines.append(MetadataValid(timestamp_version=4, release_floor=self.floor, reference_time=job.reference_time))
+            lines.append(Verified(version=f"{job.release}.0.0", digest=digest(job.release), length=100))
+            if self.fetch_error is not None:
+                lines.append(self.fetch_error)
+            elif job.have == digest(job.release):
+                lines.append(Done(path=None, digest=job.have, version=f"{job.release}.0.0"))
+            elif not self.hang:
+                lines.append(Progress(fetched=100, total=100))
+                lines.append(Fetched())
+                lines.append(Done(path="/nowhere/bundle.tar", digest=digest(job.release), version=f"{job.release}.0.0"))
+        for line in lines:
+            self.loop.post(lambda line=line: on_line(line) if state["live"] else None)
+        return self
+
+    def cancel(self) -> None:
+        raise AssertionError("nothing was started")
+
+    # Stage
+    def stage(self, model: str, release: int, path: Path, digest: str) -> Path:
+        if self.stage_error is not None:
+            raise self.stage_error
+        self.disk.bundles.add((model, digest))
+        return Path(digest)
+
+    def folder(self, model: str, digest: str) -> Path | None:
+        return Path(digest) if (model, digest) in self.disk.bundles else None
+
+    def keep(self, model: str, digests: frozenset[str]) -> None:
+        self.disk.bundles = {item for item in self.disk.bundles if item[0] != model or item[1] in digests}
+
+    # Models
+    def test(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
+        if not self.silent_test:
+            self.loop.post(done, self.test_failures.get(candidate.release))
+
+    def activate(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
+        failure = self.activate_failures.get(candidate.release)
+        if failure is None:
+            self.running[candidate.model] = candidate.release
+        self.loop.post(done, failure)
+
+    def deactivate(self, model: str) -> None:
+        self.running.pop(model, None)
+
+    def note(self, **fields: Any) -> None:
+        self.notes.append(fields)
+
+    def on_change(self) -> None:
+        for report in self.updater.reports():
+            if not self.states or self.states[-1] != (report.release, report.state):
+                self.states.append((report.release, report.state))
+
+    # driving
+    def desire(self, revision: int, **models: int) -> bool:
+        wanted = tuple(DesiredModel(model=name, release=release) for name, release in models.items())
+        return self.updater.on_desired(Desired(revision=revision, models=wanted))
+
+    def until(self, done: Callable[[], bool]) -> None:
+        assert self.loop.run_until(done, 5), (self.states, self.notes)
+        assert self.loop.errors == 0
+
+    def ended(self, model: str, release: int, state: State) -> Callable[[], bool]:
+        def look() -> bool:
+            return any((item.model, item.release, item.state) == (model, release, state) for item in self.updater.reports())
+
+        return look
+
+    def settle(self, model: str, release: int, state: State) -> None:
+        self.until(self.ended(model, release, state))
+        self.until(lambda: self.updater._current is None)
+
+    def until_stored(self) -> None:
+        self.until(lambda: not self.updater._store._writing)
+
+    def end(self) -> None:
+        self.updater.stop()
+        self.loop.close()
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> Iterator[Callable[..., Device]]:
+    devices: list[Device] = []
+    disk = Disk()
+
+    def make(**settings: Any) -> Device:
+        if devices:
+            devices[-1].dead = True
+        device = Device(tmp_path, disk, **settings)
+        devices.append(device)
+        device.updater.start()
+        return device
+
+    yield make
+    for device in devices:
+        device.end()
+
+
+@pytest.fixture
+def device(boot: Callable[..., Device]) -> Device:
+    return boot()
+
+
+def committed(device: Device, revision: int, release: int) -> None:
+    device.desire(revision, frost=release)
+    device.settle("frost", release, State.COMMITTED)
+
+
+def test_an_update_goes_through_every_state_and_ends_committed(device: Device) -> None:
+    committed(device, 1, 1)
+    assert [state for _, state in device.states] == [
+        State.WAITING,
+        State.FETCHING,
+        State.VERIFYING,
+        State.STAGING,
+        State.TESTING,
+        State.ACTIVATING,
+        State.COMMITTED,
+    ]
+    assert device.running == {"frost": 1}
+    assert [(item.release, item.version, item.digest) for item in device.updater.installed()] == [(1, "1.0.0", digest(1))]
+    assert [(note["state"], note["release"], note["reason"]) for note in device.notes] == [(State.COMMITTED, 1, None)]
+
+
+def test_a_desired_state_that_is_not_newer_is_ignored(device: Device, boot: Callable[..., Device]) -> None:
+    committed(device, 5, 1)
+    assert not device.desire(5, frost=2)
+    assert not device.desire(4, frost=2)
+    again = boot()
+    assert again.updater.revision == 5
+    assert not again.desire(5, frost=2)
+
+
+def test_golden_samples_that_fail_keep_the_incumbent_and_are_not_tried_again(device: Device) -> None:
+    committed(device, 1, 2)
+    device.test_failures[3] = Failure(Reason.GOLDEN_MISMATCH, "sample 0")
+    device.desire(2, frost=3)
+    device.settle("frost", 3, State.REJECTED)
+    assert device.running == {"frost": 2}
+    assert device.updater.installed()[0].release == 2
+    assert device.updater.reports()[0].reason == Reason.GOLDEN_MISMATCH
+    assert device.notes[-1]["reason"] == Reason.GOLDEN_MISMATCH
+    assert ("frost", digest(3)) not in device.disk.bundles
+    jobs = len(device.jobs)
+    device.desire(3, frost=3)
+    device.until(lambda: device.updater.revision == 3 and not device.updater._store._writing)
+    assert len(device.jobs) == jobs
+    device.desire(4, frost=2)
+    device.settle("frost", 2, State.COMMITTED)
+    device.test_failures.clear()
+    committed(device, 5, 3)
+
+
+def test_a_temporary_failure_is_tried_again_until_it_works(device: Device) -> None:
+    device.offline = 2
+    committed(device, 1, 1)
+    assert len(device.jobs) == 3
+
+
+def test_attempts_are_bounded(device: Device) -> None:
+    device.offline = 100
+    device.desire(1, frost=1)
+    device.settle("frost", 1, State.REJECTED)
+    assert len(device.jobs) == 3
+    assert device.notes[-1]["reason"] == Reason.DOWNLOAD_FAILED
+
+
+def test_a_permanent_failure_ends_at_once_and_raises_the_floors_all_the_same(device: Device) -> None:
+    device.floor = 2
+    device.fetch_error = Failed(reason=Reason.RELEASE_BELOW_FLOOR, detail="below 2", temporary=False)
+    device.desire(1, frost=1)
+    device.settle("frost", 1, State.REJECTED)
+    assert len(device.jobs) == 1
+    device.fetch_error = None
+    committed(device, 2, 3)
+    assert device.jobs[-1].release_floor == 2
+    assert device.jobs[-1].timestamp_floor == 4
+    device.desire(3, frost=1)
+    device.settle("frost", 1, State.REJECTED)
+    assert len(device.jobs) == 2
+    assert device.updater.reports()[0].reason == Reason.RELEASE_BELOW_FLOOR
+
+
+def test_another_desired_release_supersedes_the_one_under_way(device: Device) -> None:
+    device.hang = True
+    device.desire(1, frost=1)
+    device.until(lambda: bool(device.jobs) and device.updater.reports()[0].total_bytes == 100)
+    device.hang = False
+    committed(device, 2, 2)
+    assert [(note["release"], note["reason"]) for note in device.notes] == [(1, Reason.SUPERSEDED), (2, None)]
+    assert device.running == {"frost": 2}
+
+
+def test_a_fetch_that_takes_too_long_is_ended(boot: Callable[..., Device]) -> None:
+    device = boot(fetch_timeout=0.01)
+    device.hang = True
+    device.desire(1, frost=1)
+    device.settle("frost", 1, State.REJECTED)
+    assert "not done within" in device.notes[-1]["detail"]
+
+
+def test_golden_samples_that_never_finish_are_a_failure(boot: Callable[..., Device]) -> None:
+    device = boot(test_timeout=0.01)
+    device.silent_test = True
+    device.desire(1, frost=1)
+    device.settle("frost", 1, State.REJECTED)
+    assert device.notes[-1]["reason"] == Reason.TEST_TIMEOUT
+
+
+def test_a_swap_that_fails_keeps_the_incumbent(device: Device) -> None:
+    committed(device, 1, 1)
+    device.activate_failures[2] = Failure(Reason.LOAD_FAILED, "no memory")
+    device.desire(2, frost=2)
+    device.settle("frost", 2, State.REJECTED)
+    assert device.running == {"frost": 1}
+    assert device.updater.installed()[0].release == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "jobs"),
+    [(BundleError(Reason.BUNDLE_INVALID, "x"), Reason.BUNDLE_INVALID, 1), (OSError("full"), Reason.DISK_FULL, 3)],
+)
+def test_a_bundle_that_cannot_be_unpacked_is_rejected(device: Device, error: Exception, reason: Reason, jobs: int) -> None:
+    device.stage_error = error
+    device.desire(1, frost=1)
+    device.settle("frost", 1, State.REJECTED)
+    assert device.notes[-1]["reason"] == reason
+    assert len(device.jobs) == jobs
+
+
+def test_the_current_and_the_previous_bundle_stay_and_older_ones_go(device: Device) -> None:
+    for release in (1, 2, 3):
+        committed(device, release, release)
+    assert device.disk.bundles == {("frost", digest(2)), ("frost", digest(3))}
+
+
+@pytest.mark.parametrize("offline", [0, 100])
+def test_going_back_needs_no_download_and_works_offline(device: Device, offline: int) -> None:
+    committed(device, 1, 1)
+    committed(device, 2, 2)
+    device.offline = offline
+    device.states.clear()
+    committed(device, 3, 1)
+    assert [state for release, state in device.states if release == 1] == [
+        State.WAITING,
+        State.FETCHING,
+        State.TESTING,
+        State.ACTIVATING,
+        State.COMMITTED,
+    ]
+    assert device.jobs[-1].have == digest(1)
+    assert device.running == {"frost": 1}
+
+
+def test_a_model_that_is_not_desired_any_more_stops_and_leaves_the_disk(device: Device) -> None:
+    committed(device, 1, 1)
+    device.desire(2)
+    device.until(lambda: not device.disk.bundles)
+    assert device.running == {}
+    assert device.updater.reports() == ()
+    assert device.updater.installed() == ()
+
+
+def test_two_models_are_updated_one_after_the_other(device: Device) -> None:
+    device.desire(1, frost=1, leak=4)
+    device.settle("leak", 4, State.COMMITTED)
+    assert device.running == {"frost": 1, "leak": 4}
+
+
+def test_a_refused_write_is_tried_again_and_nothing_is_lost(device: Device) -> None:
+    device.disk.refuse = 5
+    committed(device, 1, 1)
+    assert device.disk.refuse == 0
+
+
+def test_an_active_model_that_no_longer_loads_gives_way_to_the_one_before_it(
+    device: Device, boot: Callable[..., Device]
+) -> None:
+    committed(device, 1, 1)
+    committed(device, 2, 2)
+    device.disk.bundles.discard(("frost", digest(2)))
+    again = boot()
+    again.until(again.ended("frost", 2, State.ROLLED_BACK))
+    again.until(lambda: again.running == {"frost": 1})
+    assert again.notes[-1]["reason"] == Reason.LOAD_FAILED
+    assert again.updater.installed()[0].release == 1
+    third = boot()
+    third.until(lambda: third.running == {"frost": 1})
+    assert third.jobs == []
+
+
+def test_a_model_that_proves_unusable_gives_way_while_running(device: Device) -> None:
+    committed(device, 1, 1)
+    committed(device, 2, 2)
+    device.updater.break_active("frost", Reason.WORKER_CRASHED, "crashes on every input")
+    device.until(lambda: device.running == {"frost": 1})
+    assert device.updater.reports()[0].state is State.ROLLED_BACK
+
+
+def test_without_a_release_before_it_the_active_one_stays_recorded(device: Device) -> None:
+    committed(device, 1, 1)
+    device.updater.break_active("frost", Reason.WORKER_CRASHED, "crashes on every input")
+    assert "none before it" in device.notes[-1]["detail"]
+    assert device.updater.installed()[0].release == 1
+
+
+@pytest.mark.parametrize("write", range(1, 9))
+def test_a_power_cut_at_any_write_ends_in_the_new_release_and_the_old_one_answers_until_then(
+    boot: Callable[..., Device], write: int
+) -> None:
+    device = boot()
+    committed(device, 1, 1)
+    device.disk.cut_at = device.disk.writes + write
+    device.desire(2, frost=2)
+    try:
+        device.until(lambda: device.updater._current is None and device.ended("frost", 2, State.COMMITTED)())
+    except PowerCut:
+        again = boot()
+        assert again.updater.installed()[0].release == 1
+        assert again.running == {"frost": 1}
+        again.desire(2, frost=2)
+        again.settle("frost", 2, State.COMMITTED)
+        assert again.running == {"frost": 2}
+    else:
+        assert write > 7
+
+
+def test_a_boot_loop_ends_in_the_last_good_model(boot: Callable[..., Device]) -> None:
+    device = boot()
+    committed(device, 1, 1)
+    device.silent_test = True
+    device.desire(2, frost=2)
+    device.until(device.ended("frost", 2, State.TESTING))
+    device.until(lambda: not device.updater._store._writing)
+    for _ in range(2):
+        device = boot()
+        device.silent_test = True
+        device.until_stored()
+        assert device.updater.reports()[0].state is State.TESTING
+    device = boot()
+    device.settle("frost", 2, State.REJECTED)
+    assert device.notes[-1]["reason"] == Reason.INTERRUPTED
+    assert device.running == {"frost": 1}
+
+
+def test_a_device_without_a_controller_says_so(tmp_path: Path, boot: Callable[..., Device]) -> None:
+    device = boot()
+    (tmp_path / "token").unlink()
+    device.desire(1, frost=1)
+    device.settle("frost", 1, State.REJECTED)
+    assert "token" in device.notes[-1]["detail"]
