@@ -160,12 +160,14 @@ class Loop:
             log.exception("a callback failed", extra={"callback": getattr(call, "__qualname__", repr(call))})
 
     def _drain_wake(self) -> None:
-        self._awake = False
         try:
             while len(os.read(self._wake_read, 4096)) == 4096:
                 pass
         except BlockingIOError:
             pass
+        # Only now: a thread that posts between the two would otherwise have its wake-up read away with `_awake` left set, and
+        # the loop would sleep through everything after it. What it posted is run in this very turn.
+        self._awake = False
 
     def _set(self, fd: int, event: int, call: Callable[[], object]) -> None:
         readers, writers, mask = self._watched(fd)

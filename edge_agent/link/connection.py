@@ -42,7 +42,7 @@ _PUBLISH_OVERHEAD: Final = 64
 
 
 class _Client(paho.Client):
-    """paho's client over a buffered socket. If paho stops calling this method, all works as before, unbuffered."""
+    """paho's client over a buffered socket. `_create_socket` is not public: a test fails if paho stops calling it."""
 
     def _create_socket(self) -> Any:
         return BufferedSocket(super()._create_socket())  # type: ignore[arg-type]
@@ -162,9 +162,8 @@ class Connection:
             manual_ack=True,
             reconnect_on_failure=False,
         )
-        client.max_inflight_messages_set(
-            0
-        )  # the window is ours; with a limit of its own paho scans all messages at each PUBACK
+        # the window is ours; with a limit of its own paho scans all messages at each PUBACK
+        client.max_inflight_messages_set(0)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -220,7 +219,9 @@ class Connection:
                 client.disconnect()
             if len(fds) > (self._wake.fd in fds) or sock.pending():
                 self._read(sock)
-            if client.socket() is not None and client.want_write():
+            # Also with nothing to write: it is what makes paho call `on_socket_register_write` for the next packet again. A
+            # packet that was written before the main thread came to register it would otherwise be the last one that wakes us.
+            if client.socket() is not None:
                 client.loop_write()
             if client.socket() is not None:
                 sock.flush()

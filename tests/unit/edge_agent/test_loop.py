@@ -1,5 +1,7 @@
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -71,3 +73,27 @@ def test_a_descriptor_is_read_until_it_is_removed(loop: Loop) -> None:
 def test_stop_from_another_thread_ends_run(loop: Loop) -> None:
     threading.Timer(0.05, loop.stop).start()
     loop.run()
+
+
+def test_no_post_is_slept_through_however_the_threads_interleave(loop: Loop) -> None:
+    """Posts that meet the loop in the middle of waking up: a lost one shows as a wait for the far-away timer."""
+    rounds, threads = 3000, 3
+    seen: list[int] = []
+    loop.call_later(60, lambda: None)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        workers = [
+            threading.Thread(target=lambda: [loop.post(seen.append, number) for number in range(rounds)])
+            for _ in range(threads)
+        ]
+        for worker in workers:
+            worker.start()
+        end = time.monotonic() + 20
+        while len(seen) < rounds * threads and time.monotonic() < end:
+            loop.turn(20.0)
+        for worker in workers:
+            worker.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert len(seen) == rounds * threads
