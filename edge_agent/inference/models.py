@@ -57,8 +57,9 @@ class Models:
         name = bundle.manifest.name
         trial = self._trials.get(name)
         if trial is not None and trial.passed is not None and trial.bundle.digest == bundle.digest:
+            reference = _reference(bundle, release, trial.passed)
             self._switch(name, trial, bundle, release, trial.passed)
-            on_done(_reference(bundle, release, trial.passed))
+            self._loop.post(on_done, reference)
             return
 
         def tested(outcome: ModelRef | Failure) -> None:

@@ -71,7 +71,7 @@ def _tensor(name: str, dtype: str, shape: tuple[int, ...]) -> protocol.TensorSpe
 
 
 class WorkerProcess:
-    """One worker. `on_ready(self, Ready)` comes once if the model loads, `on_ended(self, Failure)` once, unless `stop` was called."""
+    """One worker. `on_ready` is called once if the model loads, `on_ended` once, unless `stop` was called."""
 
     def __init__(
         self,

@@ -103,10 +103,9 @@ def main() -> None:
     """Run the worker."""
     descriptor, memory_bytes, parent = (int(argument) for argument in sys.argv[1:4])
     limit(memory_bytes, parent)
-    with socket.socket(fileno=descriptor) as connection:
-        # Both say that the daemon is gone or has replaced this worker.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            serve(connection)
+    # Both errors say that the daemon is gone or has replaced this worker.
+    with socket.socket(fileno=descriptor) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        serve(connection)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,236 @@
+import dataclasses
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.inference.answers import Answer, Failure, ModelInput
+from edge_agent.inference.models import Models
+from edge_agent.loop import Loop
+from edge_agent.settings import InferenceSettings
+from fleet_contract.messages import ModelRef
+from fleet_contract.reasons import Reason
+
+_spec = importlib.util.spec_from_file_location("inference_conftest", Path(__file__).with_name("conftest.py"))
+assert _spec is not None
+assert _spec.loader is not None
+support = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(support)
+
+
+def window(*values: float | None) -> ModelInput:
+    return ModelInput({"flow": list(values)}, [float(position) for position in range(len(values))])
+
+
+def wait(loop: Loop, outcomes: list[Any], count: int = 1) -> Any:
+    assert loop.run_until(lambda: len(outcomes) >= count, 60), f"{len(outcomes)} of {count}"
+    return outcomes[-1]
+
+
+def activate(loop: Loop, models: Models, bundle: Any, release: int = 1) -> Any:
+    outcomes: list[Any] = []
+    models.activate(bundle, release, 60, outcomes.append)
+    return wait(loop, outcomes)
+
+
+def test_inputs_wait_for_the_first_model_and_are_answered_in_order(loop: Loop, models: Models, make_bundle: Any) -> None:
+    answers: list[Any] = []
+    for number in range(20):
+        models.submit("leak", window(number, number), answers.append)
+    assert models.stats()[0].queue == 20
+    bundle = make_bundle()
+    reference = activate(loop, models, bundle, 7)
+    wait(loop, answers, 20)
+    assert [answer.scores for answer in answers] == [(3.0 * number,) for number in range(20)]
+    assert isinstance(reference, ModelRef)
+    assert reference.digest == bundle.digest
+    assert reference.release == 7
+    assert reference.provider == "CPUExecutionProvider"
+    assert answers[0].model == reference
+
+
+def test_a_killed_worker_loses_nothing_and_keeps_the_order(loop: Loop, models: Models, make_bundle: Any) -> None:
+    activate(loop, models, make_bundle())
+    answers: list[Any] = []
+    for number in range(400):
+        models.submit("leak", window(number, number), answers.append)
+    for at in (50, 200):
+        wait(loop, answers, at)
+        pid = models.stats()[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert loop.run_until(lambda old=pid: models.stats()[0].pid not in (None, old), 30)  # type: ignore[misc]
+    wait(loop, answers, 400)
+    assert [answer.scores[0] for answer in answers] == [3.0 * number for number in range(400)]
+    assert models.stats()[0].restarts == 2
+
+
+def test_a_switch_leaves_no_gap_and_each_answer_names_its_own_model(loop: Loop, models: Models, make_bundle: Any) -> None:
+    activate(loop, models, make_bundle(), 1)
+    second = make_bundle(
+        support.linear_onnx([[20.0, 10.0]], [0.0]),
+        [{"window": {"flow": [1, 1]}, "times": [0, 1], "scores": [30]}],
+        version="2.0.0",
+    )
+    answers: list[Any] = []
+    outcomes: list[Any] = []
+    models.activate(second, 2, 60, outcomes.append)
+    sent = 0
+    while not outcomes or sent < 50:
+        models.submit("leak", window(sent, sent), answers.append)
+        sent += 1
+        loop.turn(0.002)
+        assert sent < 100_000
+    models.submit("leak", window(sent, sent), answers.append)
+    wait(loop, answers, sent + 1)
+    factors = {1: 3.0, 2: 30.0}
+    assert [answer.scores[0] for answer in answers] == [factors[answer.model.release] * n for n, answer in enumerate(answers)]
+    releases = [answer.model.release for answer in answers]
+    assert releases == sorted(releases)
+    assert (releases[0], releases[-1]) == (1, 2)
+
+
+def test_the_worker_that_passed_the_test_is_the_one_that_is_activated(loop: Loop, models: Models, make_bundle: Any) -> None:
+    bundle = make_bundle()
+    outcomes: list[Any] = []
+    models.test(bundle, 1, 60, outcomes.append)
+    assert isinstance(wait(loop, outcomes), ModelRef)
+    assert models.reference("leak") is None
+    models.activate(bundle, 1, 60, outcomes.append)
+    wait(loop, outcomes, 2)
+    assert models.reference("leak") == outcomes[0]
+
+
+def test_a_wrong_golden_sample_is_named_and_the_incumbent_stays(loop: Loop, models: Models, make_bundle: Any) -> None:
+    incumbent = activate(loop, models, make_bundle())
+    bad = make_bundle(support.linear_onnx([[2.0, 2.0]], [0.0]), version="2.0.0")
+    failure = activate(loop, models, bad, 2)
+    assert failure == Failure(Reason.GOLDEN_MISMATCH, "golden sample 0: score 0 is 10, expected 8 within 0.001")
+    assert models.reference("leak") == incumbent
+    answers: list[Any] = []
+    models.submit("leak", window(1, 1), answers.append)
+    assert wait(loop, answers).scores == (3.0,)
+
+
+def test_a_bundle_changed_on_disk_is_not_loaded(loop: Loop, models: Models, make_bundle: Any) -> None:
+    bundle = make_bundle()
+    data = bytearray(bundle.path.read_bytes())
+    data[bundle.entry.offset + bundle.entry.size - 1] ^= 1
+    bundle.path.write_bytes(data)
+    assert activate(loop, models, bundle).reason is Reason.HASH_MISMATCH
+
+
+def test_a_missing_value_costs_its_own_item_alone(loop: Loop, models: Models, make_bundle: Any) -> None:
+    activate(loop, models, make_bundle())
+    answers: list[Any] = []
+    for item in (window(1, 1), window(1, None), window(2, 2)):
+        models.submit("leak", item, answers.append)
+    wait(loop, answers, 3)
+    assert answers[0].scores == (3.0,)
+    assert answers[1].reason is Reason.WRONG_SHAPE
+    assert "'flow' lacks 1 of 2" in answers[1].detail
+    assert answers[2].scores == (6.0,)
+
+
+def test_a_score_that_is_not_finite_is_a_bad_output_of_its_item_alone(loop: Loop, models: Models, make_bundle: Any) -> None:
+    golden = [{"window": {"flow": [3, 3]}, "times": [0, 1], "scores": [3]}]
+    activate(loop, models, make_bundle(support.linear_onnx([[2.0, 1.0]], [0.0], sqrt=True), golden))
+    answers: list[Any] = []
+    for item in (window(3, 3), window(-3, -3)):
+        models.submit("leak", item, answers.append)
+    wait(loop, answers, 2)
+    assert answers[0].scores == (3.0,)
+    assert answers[1].reason is Reason.BAD_OUTPUT
+
+
+WORKER_WITH_A_FLAW = """
+import os, sys, types, runpy, time
+package = types.ModuleType("edge_agent"); package.__path__ = [sys.argv[1]]; sys.modules["edge_agent"] = package
+from edge_agent.inference.worker import scoring
+inner = scoring.Scorer._vector
+def flawed(self, window, times, text):
+    if float(window["flow"][-1]) == 666: {flaw}
+    return inner(self, window, times, text)
+scoring.Scorer._vector = flawed
+sys.argv = sys.argv[1:]
+runpy.run_module("edge_agent.inference.worker", run_name="__main__", alter_sys=True)
+"""
+
+
+def flawed_python(folder: Path, flaw: str) -> str:
+    """An interpreter whose worker behaves badly on one value: a real process that really dies or hangs."""
+    code = folder / "flawed.py"
+    code.write_text(WORKER_WITH_A_FLAW.replace("{flaw}", flaw))
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {code} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "deadline", "reason"),
+    [("os.abort()", 20.0, Reason.POISON_INPUT), ("time.sleep(3600)", 1.0, Reason.DEADLINE_EXCEEDED)],
+    ids=["crash", "hang"],
+)
+def test_an_input_that_kills_its_worker_twice_fails_alone(
+    loop: Loop, tmp_path: Path, make_bundle: Any, flaw: str, deadline: float, reason: Reason
+) -> None:
+    settings = InferenceSettings(max_batch=8, deadline=deadline, python={"onnx": flawed_python(tmp_path, flaw)})
+    models = Models(loop, settings)
+    activate(loop, models, make_bundle())
+    answers: list[Any] = []
+    for value in (1, 2, 666, 4, 5):
+        models.submit("leak", window(value, value), answers.append)
+    wait(loop, answers, 5)
+    assert [answer.scores[0] if isinstance(answer, Answer) else answer.reason for answer in answers] == [3, 6, reason, 12, 15]
+    models.stop()
+
+
+def test_a_candidate_that_hangs_is_refused_after_its_time(loop: Loop, tmp_path: Path, make_bundle: Any) -> None:
+    settings = InferenceSettings(python={"onnx": flawed_python(tmp_path, "time.sleep(3600)")})
+    models = Models(loop, settings)
+    bundle = make_bundle(golden=[{"window": {"flow": [666, 666]}, "times": [0, 1], "scores": [0]}])
+    outcomes: list[Any] = []
+    models.test(bundle, 1, 2.0, outcomes.append)
+    assert wait(loop, outcomes).reason is Reason.TEST_TIMEOUT
+    models.stop()
+
+
+def test_a_model_larger_than_the_memory_limit_is_refused(loop: Loop, settings: InferenceSettings, make_bundle: Any) -> None:
+    models = Models(loop, dataclasses.replace(settings, memory_bytes=64 * 1024**2))
+    assert activate(loop, models, make_bundle()).reason in (Reason.LOAD_FAILED, Reason.RUNTIME_MISSING)
+    models.stop()
+
+
+def test_a_restart_on_request_loses_no_input(loop: Loop, models: Models, make_bundle: Any) -> None:
+    activate(loop, models, make_bundle())
+    answers: list[Any] = []
+    for number in range(50):
+        models.submit("leak", window(number, number), answers.append)
+    wait(loop, answers, 8)
+    assert models.restart("leak")
+    wait(loop, answers, 50)
+    assert [answer.scores[0] for answer in answers] == [3.0 * number for number in range(50)]
+    assert not models.restart("unknown")
+
+
+def test_an_interpreter_that_is_missing_is_a_load_failure(loop: Loop, settings: InferenceSettings, make_bundle: Any) -> None:
+    models = Models(loop, dataclasses.replace(settings, python={"onnx": "/nonexistent/python"}))
+    failure = activate(loop, models, make_bundle())
+    assert failure.reason is Reason.LOAD_FAILED
+    assert "/nonexistent/python" in failure.detail
+
+
+def test_a_stored_bundle_is_loaded_again_at_start(loop: Loop, models: Models, make_bundle: Any, store: Any) -> None:
+    bundle = make_bundle()
+    assert store.list() == [("leak", bundle.digest)]
+    models.resume(store.open("leak", bundle.digest), 4)
+    answers: list[Any] = []
+    models.submit("leak", window(1, 1), answers.append)
+    answer = wait(loop, answers)
+    assert answer.scores == (3.0,)
+    assert answer.model.release == 4
