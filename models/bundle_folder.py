@@ -38,7 +38,7 @@ def scale(manifest: Manifest, raw: Matrix) -> Matrix:
     """The manifest's standardisation, float32."""
     if manifest.scaling is None:
         return raw
-    mean, width = np.float32(manifest.scaling.mean), np.float32(manifest.scaling.scale)
+    mean, width = np.array(manifest.scaling.mean, np.float32), np.array(manifest.scaling.scale, np.float32)
     return ((raw - mean) / width).astype(np.float32)
 
 
@@ -96,8 +96,8 @@ _REQUIRED: Final[dict[str, Any]] = {
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        items = (f"{_key(key)} = {_toml(item)}" for key, item in value.items() if item is not None and item != {})
-        return "{ " + ", ".join(items) + " }"
+        pairs = [f"{_key(key)} = {_toml(item)}" for key, item in value.items() if item is not None and item != {}]
+        return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
         items = [_toml(item) for item in value]
         flat = "[" + ", ".join(items) + "]"

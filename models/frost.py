@@ -82,7 +82,8 @@ def train(version: str, features: tuple[Feature, ...], years: Sequence[int], str
     )
     scaled = msgspec.structs.replace(bare, scaling=scaling)
     linear = LogisticRegression(C=strength).fit(vectors(scaled, asked), frost)
-    model = write_dense([Dense(np.float32(linear.coef_), np.float32(linear.intercept_), Activation.LOGISTIC)])
+    weights, bias = linear.coef_.astype(np.float32), linear.intercept_.astype(np.float32)
+    model = write_dense([Dense(weights, bias, Activation.LOGISTIC)])
     return msgspec.structs.replace(scaled, metrics=measure(scaled, model)), model
 
 
