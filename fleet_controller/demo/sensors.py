@@ -58,3 +58,12 @@ def citizen_reports(district: str, *, seed: int = 0) -> Iterator[Event]:
             f"city/{district}/reports",
             {"id": f"{district}-report-{number:05d}", "time": at.isoformat(), "text": report.text},
         )
+
+
+SENSORS: Final = {"weather": weather_station, "flow": water_meter, "reports": citizen_reports}
+"""Kind (the last level of its topic) to generator."""
+
+
+def sensor_events(kind: str, place: str, seed: int = 0) -> Iterator[Event]:
+    """The events of a sensor of this kind at a site or in a district; raises KeyError for an unknown kind."""
+    return SENSORS[kind](place, seed=seed)
