@@ -57,6 +57,10 @@ class ModelSwitch:
         if bundle is not None:
             self._models.test(bundle, candidate.release, self._timeout, lambda outcome: done(_failure(outcome)))
 
+    def cancel_test(self, model: str) -> None:
+        """Forget a test, running or passed: its worker ends."""
+        self._models.cancel_test(model)
+
     def activate(self, candidate: Candidate, done: Done) -> None:
         """Switch without a gap; on failure the incumbent goes on answering."""
 

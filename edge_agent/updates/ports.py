@@ -61,6 +61,9 @@ class Models(Protocol):
     def test(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
         """Run the golden samples in a fresh worker, beside the incumbent."""
 
+    def cancel_test(self, model: str) -> None:
+        """Forget a test, running or passed: nobody waits for it any more."""
+
     def activate(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
         """Swap without a gap; on failure the incumbent goes on answering."""
 

@@ -70,6 +70,7 @@ class Updater:
         self._backing_off: dict[str, Timer] = {}
         self._starting: set[str] = set()
         """Models whose recorded release is being loaded: an update of them waits for that."""
+        self._load_failures: dict[str, int] = {}
         self._stopped = False
 
     @property
@@ -113,12 +114,6 @@ class Updater:
         self._store.save(self._plan)
         self._on_change()
         return True
-
-    def break_active(self, model: str, reason: Reason, detail: str) -> None:
-        """The active release of a model proved unusable: the previous one takes over, where there is one."""
-        installed = self._ledger.active.get(model)
-        if installed is not None:
-            self._fall_back(installed, Failure(reason, detail))
 
     # ---- what to do next --------------------------------------------------------------------------------------------
 
@@ -178,6 +173,8 @@ class Updater:
         if record is self._current:
             self._end_step()
             self._current = None
+            if record.state is State.TESTING:
+                self._models.cancel_test(record.model)
         self._stop_backing_off(record.model)
         record.state = step(record.state, Event.SUPERSEDED)
         record.reason = Reason.SUPERSEDED
@@ -282,6 +279,9 @@ class Updater:
 
     def _run_stage(self, record: UpdateRecord) -> None:
         path = Path(record.file)
+        if not path.exists() and self._stage.folder(record.model, record.digest) is None:
+            self._retry(record, Failure(Reason.DOWNLOAD_FAILED, "the verified bundle is gone"))
+            return
 
         def work() -> None:
             # Unpacking and syncing take seconds on an SD card: a thread of its own keeps events flowing.
@@ -299,8 +299,6 @@ class Updater:
             return
         if isinstance(error, BundleError):
             self._end(record, Event.FAILED, Failure(error.reason, str(error)))
-        elif isinstance(error, FileNotFoundError):
-            self._retry(record, Failure(Reason.DOWNLOAD_FAILED, f"the verified bundle is gone: {error}"))
         elif error is not None:
             self._retry(record, Failure(Reason.DISK_FULL, f"the bundle cannot be unpacked: {error}"))
         else:
@@ -315,8 +313,12 @@ class Updater:
             self._retry(record, Failure(Reason.BUNDLE_INVALID, "the unpacked bundle is gone"))
             return
         seconds = self._settings.test_timeout
-        failure = Failure(Reason.TEST_TIMEOUT, f"the golden samples did not finish within {seconds:g} s")
-        self._guard = self._loop.call_later(seconds, lambda: self._on_tested(record, failure))
+
+        def late() -> None:
+            self._models.cancel_test(record.model)
+            self._on_tested(record, Failure(Reason.TEST_TIMEOUT, f"the golden samples did not finish within {seconds:g} s"))
+
+        self._guard = self._loop.call_later(seconds, late)
         self._models.test(candidate, lambda outcome: self._on_tested(record, outcome))
 
     def _on_tested(self, record: UpdateRecord, failure: Failure | None) -> None:
@@ -353,32 +355,66 @@ class Updater:
     # ---- the active model -------------------------------------------------------------------------------------------
 
     def _load(self, installed: Installed) -> None:
-        candidate = self._candidate(installed.model, installed.release, installed.version, installed.digest)
-        if candidate is None:
-            self._fall_back(installed, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))
+        model = installed.model
+        if self._stopped or self._ledger.active.get(model) != installed:
             return
-        self._starting.add(installed.model)
+        if self._current is not None and self._current.model == model:
+            # Loading now would end the trial that is under way, and its outcome may make this needless.
+            self._loop.call_later(self._settings.retry_min, lambda: self._load(installed))
+            return
+        candidate = self._candidate(model, installed.release, installed.version, installed.digest)
+        if candidate is None:
+            self._fall_back(installed, Failure(Reason.BUNDLE_INVALID, "the unpacked bundle is gone"))
+            return
+        self._starting.add(model)
         self._models.activate(candidate, lambda failure: self._on_loaded(installed, failure))
 
     def _on_loaded(self, installed: Installed, failure: Failure | None) -> None:
-        self._starting.discard(installed.model)
-        if failure is not None and self._ledger.active.get(installed.model) == installed:
-            self._fall_back(installed, failure)
+        model = installed.model
+        self._starting.discard(model)
+        if failure is None:
+            self._load_failures.pop(model, None)
+        elif self._ledger.active.get(model) == installed:
+            self._on_not_loaded(installed, failure)
         self._changed()
         self._plan()
 
+    def _on_not_loaded(self, installed: Installed, failure: Failure) -> None:
+        """A device that is busy while it boots is no reason to go back, and the only release there is has to be tried on."""
+        settings, model = self._settings, installed.model
+        self._load_failures[model] = failures = self._load_failures.get(model, 0) + 1
+        patient = failure.reason is Reason.TEST_TIMEOUT and policy.may_retry(failures, settings.max_attempts)
+        if not patient and self._previous(model) is not None:
+            self._fall_back(installed, failure)
+            return
+        if failures == 1:
+            self._tell_not_loaded(installed, failure)
+        delay = policy.retry_delay(failures, settings.retry_min, settings.retry_max, self._jitter())
+        self._loop.call_later(delay, lambda: self._load(installed))
+
+    def _previous(self, model: str) -> Installed | None:
+        previous = self._ledger.previous.get(model)
+        return previous if previous is not None and self._stage.folder(model, previous.digest) is not None else None
+
+    def _tell_not_loaded(self, installed: Installed, failure: Failure) -> None:
+        self._note(
+            kind=NoteKind.UPDATE,
+            reason=failure.reason,
+            model=installed.model,
+            release=installed.release,
+            detail=f"the active model cannot be loaded: {failure.detail}",
+        )
+
     def _fall_back(self, installed: Installed, failure: Failure) -> None:
-        """Without a previous release the record stays as it is, so that the next start tries it once more."""
+        """To the release before; where there is none, to none, so that a release that is still desired is fetched again."""
         ledger, model = self._ledger, installed.model
-        previous = ledger.previous.pop(model, None)
-        if previous is None or self._stage.folder(model, previous.digest) is None:
-            self._note(
-                kind=NoteKind.UPDATE,
-                reason=failure.reason,
-                model=model,
-                release=installed.release,
-                detail=f"the active model does not work and there is none before it: {failure.detail}",
-            )
+        previous = self._previous(model)
+        ledger.previous.pop(model, None)
+        self._load_failures.pop(model, None)
+        if previous is None:
+            del ledger.active[model]
+            self._tell_not_loaded(installed, failure)
+            self._store.save(self._plan)
             return
         ledger.active[model] = previous
         record = ledger.records.get(model)

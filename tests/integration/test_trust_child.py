@@ -18,8 +18,13 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from edge_agent.updates.trust.job import Job, encode
+from edge_agent.loop import Loop
+from edge_agent.updates.process import TrustProcesses
+from edge_agent.updates.trust.job import Done, Job, encode
 from fleet_contract.trust import METADATA_PATH, MODELS_ROLE, TARGETS_PATH, Release, target_path
+from fleet_controller.registry.bundles import measure_bundle
+from fleet_controller.registry.publication import next_release, with_release
+from fleet_controller.registry.repository import Repository, create_repository
 
 TOKEN = "a-device-token"
 MANIFEST = """
@@ -165,13 +170,13 @@ class Server:
 class Device:
     """Runs the child with a device's folders."""
 
-    def __init__(self, folder: Path, signing: Signing, server: Server) -> None:
+    def __init__(self, folder: Path, root: bytes, server: Server) -> None:
         self.folder = folder
         folder.mkdir()
-        (folder / "root.json").write_bytes(signing.root)
+        (folder / "root.json").write_bytes(root)
         self.server = server
 
-    def run(self, **changes: Any) -> list[dict[str, Any]]:
+    def job(self, **changes: Any) -> Job:
         job = Job(
             metadata_url=self.server.url + METADATA_PATH,
             targets_url=self.server.url + TARGETS_PATH,
@@ -185,9 +190,14 @@ class Device:
             max_bytes=10_000_000,
             timeout=5.0,
         )
-        job = msgspec.structs.replace(job, **changes)
+        return msgspec.structs.replace(job, **changes)
+
+    def run(self, **changes: Any) -> list[dict[str, Any]]:
         ended = subprocess.run(
-            [sys.executable, "-m", "edge_agent.updates.trust_child"], input=encode(job), stdout=subprocess.PIPE, check=False
+            [sys.executable, "-m", "edge_agent.updates.trust_child"],
+            input=encode(self.job(**changes)),
+            stdout=subprocess.PIPE,
+            check=False,
         )
         lines = [json.loads(line) for line in ended.stdout.splitlines()]
         assert ended.returncode == (0 if lines[-1]["line"] == "done" else 1)
@@ -220,7 +230,7 @@ def server(signing: Signing) -> Iterator[Server]:
 
 @pytest.fixture
 def device(tmp_path: Path, signing: Signing, server: Server) -> Device:
-    return Device(tmp_path / "device", signing, server)
+    return Device(tmp_path / "device", signing.root, server)
 
 
 def bundle_file(signing: Signing) -> Path:
@@ -400,3 +410,61 @@ def test_a_job_that_cannot_be_read_is_refused_with_its_own_status() -> None:
     )
     assert ended.returncode == 2
     assert b"job" in ended.stderr
+
+
+def test_a_release_published_by_the_controllers_registry_is_accepted(tmp_path: Path) -> None:
+    signers = [CryptoSigner.generate_ed25519() for _ in range(6)]
+    top, models, snapshot, timestamp = signers[2:]
+    folder = tmp_path / "repository"
+    create_repository(
+        folder, root=signers[:2], targets=top, models=models, snapshot=snapshot, timestamp=timestamp, now=datetime.now(UTC)
+    )
+    repository = Repository(folder, snapshot=snapshot, timestamp=timestamp)
+    bundle = tmp_path / "bundle.tar"
+    bundle.write_bytes(make_bundle())
+    current = Metadata[Targets].from_bytes(repository.models_metadata())
+    facts = measure_bundle(bundle)
+    proposed = with_release(current, next_release(current.signed, facts), facts, datetime.now(UTC))
+    proposed.sign(models)
+    published = repository.publish(proposed.to_bytes(), bundle)
+    server = Server(folder)
+    try:
+        device = Device(tmp_path / "device", repository.root(), server)
+        done = device.run()[-1]
+    finally:
+        server.close()
+    assert done["digest"] == published.digest
+    assert Path(done["path"]).read_bytes() == repository.target_file(published).read_bytes()
+
+
+def test_the_daemon_reads_the_childs_lines_on_its_loop(device: Device) -> None:
+    loop = Loop()
+    lines: list[object] = []
+    ends: list[str] = []
+    TrustProcesses(loop).start(device.job(), lines.append, ends.append)
+    assert loop.run_until(lambda: bool(ends), 30)
+    loop.close()
+    assert isinstance(lines[-1], Done)
+    assert ends == ["the fetching process ended with status 0"]
+
+
+def test_a_cancelled_child_is_gone_and_says_nothing_more(device: Device) -> None:
+    loop = Loop()
+    heard: list[object] = []
+    child = TrustProcesses(loop).start(device.job(), heard.append, heard.append)
+    child.cancel()
+    child.cancel()
+    assert child._process.returncode is not None
+    loop.turn(0.05)
+    loop.close()
+    assert heard == []
+
+
+def test_a_child_that_dies_is_told(device: Device) -> None:
+    loop = Loop()
+    ends: list[str] = []
+    child = TrustProcesses(loop).start(device.job(), lambda line: None, ends.append)
+    child._process.kill()
+    assert loop.run_until(lambda: bool(ends), 30)
+    loop.close()
+    assert ends == ["the fetching process ended with status -9"]

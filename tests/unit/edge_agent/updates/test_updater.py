@@ -44,6 +44,7 @@ class Device:
 
     def __init__(self, folder: Path, disk: Disk, **settings: Any) -> None:
         self.disk = disk
+        self.state_dir = folder
         self.loop = Loop()
         self.notes: list[dict[str, Any]] = []
         self.states: list[tuple[int, State]] = []
@@ -115,10 +116,15 @@ class Device:
             elif not self.hang:
                 lines.append(Progress(fetched=100, total=100))
                 lines.append(Fetched())
-                lines.append(Done(path="/nowhere/bundle.tar", digest=digest(job.release), version=f"{job.release}.0.0"))
+                lines.append(Done(path=self.tar(), digest=digest(job.release), version=f"{job.release}.0.0"))
         for line in lines:
             self.loop.post(lambda line=line: on_line(line) if state["live"] else None)
         return self
+
+    def tar(self) -> str:
+        file = self.state_dir / "bundle.tar"
+        file.write_bytes(b"tar")
+        return str(file)
 
     def cancel(self) -> None:
         raise AssertionError("nothing was started")
@@ -140,6 +146,9 @@ class Device:
     def test(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
         if not self.silent_test:
             self.loop.post(done, self.test_failures.get(candidate.release))
+
+    def cancel_test(self, model: str) -> None:
+        self.cancelled += 1
 
     def activate(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
         failure = self.activate_failures.get(candidate.release)
@@ -312,6 +321,7 @@ def test_golden_samples_that_never_finish_are_a_failure(boot: Callable[..., Devi
     device.desire(1, frost=1)
     device.settle("frost", 1, State.REJECTED)
     assert device.notes[-1]["reason"] == Reason.TEST_TIMEOUT
+    assert device.cancelled == 1
 
 
 def test_a_swap_that_fails_keeps_the_incumbent(device: Device) -> None:
@@ -389,26 +399,46 @@ def test_an_active_model_that_no_longer_loads_gives_way_to_the_one_before_it(
     again = boot()
     again.until(again.ended("frost", 2, State.ROLLED_BACK))
     again.until(lambda: again.running == {"frost": 1})
-    assert again.notes[-1]["reason"] == Reason.LOAD_FAILED
+    assert again.notes[-1]["reason"] == Reason.BUNDLE_INVALID
     assert again.updater.installed()[0].release == 1
     third = boot()
     third.until(lambda: third.running == {"frost": 1})
     assert third.jobs == []
 
 
-def test_a_model_that_proves_unusable_gives_way_while_running(device: Device) -> None:
+def test_the_only_release_is_tried_until_it_loads(device: Device, boot: Callable[..., Device]) -> None:
+    committed(device, 1, 1)
+    again = boot(retry_min=0.01, retry_max=0.01)
+    again.activate_failures[1] = Failure(Reason.LOAD_FAILED, "no memory")
+    again.running.clear()
+    again.updater._load(again.updater.installed()[0])
+    again.until(lambda: again.updater._load_failures.get("frost", 0) >= 3)
+    assert len(again.notes) == 1
+    assert "cannot be loaded" in again.notes[0]["detail"]
+    again.activate_failures.clear()
+    again.until(lambda: again.running == {"frost": 1})
+
+
+def test_a_device_that_is_slow_while_it_boots_does_not_go_back(device: Device, boot: Callable[..., Device]) -> None:
     committed(device, 1, 1)
     committed(device, 2, 2)
-    device.updater.break_active("frost", Reason.WORKER_CRASHED, "crashes on every input")
-    device.until(lambda: device.running == {"frost": 1})
-    assert device.updater.reports()[0].state is State.ROLLED_BACK
+    again = boot()
+    again.until(lambda: not again.updater._starting)
+    again.running.clear()
+    again.activate_failures[2] = Failure(Reason.TEST_TIMEOUT, "busy")
+    again.updater._load(again.updater.installed()[0])
+    again.until(lambda: again.updater._load_failures.get("frost", 0) >= 1)
+    again.activate_failures.clear()
+    again.until(lambda: again.running == {"frost": 2})
+    assert again.updater.reports()[0].state is State.COMMITTED
 
 
-def test_without_a_release_before_it_the_active_one_stays_recorded(device: Device) -> None:
+def test_the_only_bundle_is_fetched_again_when_it_is_gone(device: Device, boot: Callable[..., Device]) -> None:
     committed(device, 1, 1)
-    device.updater.break_active("frost", Reason.WORKER_CRASHED, "crashes on every input")
-    assert "none before it" in device.notes[-1]["detail"]
-    assert device.updater.installed()[0].release == 1
+    device.disk.bundles.clear()
+    again = boot()
+    again.until(lambda: again.running == {"frost": 1})
+    assert len(again.jobs) == 1
 
 
 @pytest.mark.parametrize("write", range(1, 9))
