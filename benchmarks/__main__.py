@@ -1,0 +1,23 @@
+"""`python -m benchmarks [NAME]`: runs every benchmark, or one, and writes `build/bench/NAME.json`."""
+
+import importlib
+import sys
+from typing import Final
+
+BENCHMARKS: Final = ("event_path", "daemon_memory")
+
+
+def main() -> int:
+    """Run what was asked for."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    for name in names:
+        if name not in BENCHMARKS:
+            sys.stderr.write(f"there is no benchmark {name!r}; there are: {', '.join(BENCHMARKS)}\n")
+            return 2
+    for name in names:
+        importlib.import_module(f"benchmarks.{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

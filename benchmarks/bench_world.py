@@ -1,0 +1,259 @@
+"""What a benchmark run needs: a broker on loopback, an agent with or without a model, and a load of known events."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import paho.mqtt.client as paho
+import psutil
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge_agent.inference.bundle_store import BundleStore
+from edge_agent.journal.batch import Batch
+from edge_agent.journal.store import Store
+from edge_agent.settings import StoreSettings
+from edge_agent.updates.ledger import Installed, Ledger
+from edge_agent.updates.store import LEDGER_KEY
+from fleet_contract.messages import DesiredModel
+from fleet_controller.demo.brokers import find_mosquitto
+
+MODEL: Final = "bench"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def broker(folder: Path) -> Iterator[int]:
+    """Mosquitto without persistence, so that its disk is not what is measured; yields the port."""
+    program = find_mosquitto()
+    if program is None:
+        raise SystemExit("mosquitto is not installed: apt-get install mosquitto")
+    port = free_port()
+    configuration = folder / "mosquitto.conf"
+    configuration.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 100\n"
+        "set_tcp_nodelay true\nlog_type error\n"
+    )
+    process = subprocess.Popen([program, "-c", str(configuration)])
+    try:
+        wait_for(lambda: _listens(port), 10)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_for(done: Any, seconds: float) -> None:
+    """Poll until `done()`; raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            raise TimeoutError("the benchmark's condition did not come about")
+        time.sleep(0.01)
+
+
+def prepare_session(port: int) -> None:
+    """Leave a session of the device under test at the broker, so that events wait for it."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="dut-site", protocol=paho.MQTTv5)
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 3600
+    done: list[int] = []
+    client.on_connect = lambda *_: client.subscribe("bench/in", qos=1)
+    client.on_subscribe = lambda *_: done.append(1)
+    client.connect("127.0.0.1", port, clean_start=True, properties=properties)
+    client.loop_start()
+    wait_for(lambda: bool(done), 10)
+    client.disconnect()
+    client.loop_stop()
+
+
+def event(number: int, sent: float) -> bytes:
+    """One event of four readings; `sent` (seconds since 1970) is in its id."""
+    return json.dumps(
+        {
+            "id": f"{number}-{sent:.6f}",
+            "time": f"2024-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}Z",
+            "a": number % 7 + 0.25,
+            "b": 3.5,
+            "c": -1.25,
+            "d": number % 11,
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def queue_events(port: int, count: int) -> None:
+    """Publish at QoS 1 while the device under test is away."""
+    lines = b"\n".join(event(number, 0.0) for number in range(count)) + b"\n"
+    subprocess.run(
+        ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", "bench/in", "-l", "-i", "bench-load", "-V", "5"],
+        input=lines,
+        check=True,
+        timeout=300,
+    )
+
+
+class Arrivals:
+    """A subscriber in C that writes down when each result arrived, so that the measuring costs little."""
+
+    def __init__(self, folder: Path, port: int, topic: str) -> None:
+        self.path = folder / f"arrivals-{time.monotonic_ns()}"
+        with self.path.open("wb") as output:
+            self._process = subprocess.Popen(
+                ["mosquitto_sub", "-p", str(port), "-q", "0", "-t", topic, "-V", "5", "-F", "%U %p"], stdout=output
+            )
+        time.sleep(0.3)
+
+    def count(self) -> int:
+        """Lines so far."""
+        return self.path.read_bytes().count(b"\n")
+
+    def times(self) -> list[float]:
+        """When each arrived, seconds since 1970."""
+        return [float(line.split(b" ", 1)[0]) for line in self.path.read_bytes().splitlines() if line]
+
+    def latencies(self) -> list[float]:
+        """Seconds from sending to arrival, read from the event's id in the result."""
+        found = []
+        for line in self.path.read_bytes().splitlines():
+            match = re.search(rb'"(?:ids":\[)?(?:id":)?"?([0-9]+)-([0-9]+\.[0-9]{6})"', line)
+            if match:
+                found.append(float(line.split(b" ", 1)[0]) - float(match[2]))
+        return found
+
+    def close(self) -> None:
+        """End the subscriber."""
+        self._process.terminate()
+        self._process.wait(10)
+
+
+def make_model(path: Path) -> None:
+    """A small ONNX model: four features, a dense layer of sixteen and one score."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(7)
+    weights = [
+        numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+        for name, shape in (("w1", (4, 16)), ("b1", (16,)), ("w2", (16, 1)), ("b2", (1,)))
+    ]
+    nodes = [
+        helper.make_node("Gemm", ["features", "w1", "b1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w2", "b2"], ["z"]),
+        helper.make_node("Sigmoid", ["z"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "bench",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 1])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, str(path))
+
+
+def install_model(state_dir: Path, model: Path) -> None:
+    """Put the model into the agent's state folder as an update would have."""
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    score = float(session.run(None, {"features": np.array([[1, 2, 3, 4]], np.float32)})[0][0, 0])
+    folder = state_dir / "source"
+    folder.mkdir(parents=True)
+    shutil.copy(model, folder / "bench.onnx")
+    (folder / "golden.json").write_text(
+        json.dumps([{"window": {"a": [1], "b": [2], "c": [3], "d": [4]}, "scores": [score], "tolerance": 0.001}])
+    )
+    features = ", ".join(f'{{ op = "last", input = "{name}" }}' for name in "abcd")
+    inputs = ", ".join(f'{{ name = "{name}" }}' for name in "abcd")
+    (folder / "model.toml").write_text(
+        f'schema = 1\nname = "{MODEL}"\nversion = "1.0.0"\ntask = "anomaly"\nruntime = "onnx"\nfile = "bench.onnx"\n'
+        f'golden = "golden.json"\nkind = "window"\ninputs = [{inputs}]\nfeatures = [{features}]\nlicence = "Apache-2.0"\n'
+        'input_tensor = { name = "features", dtype = "float32", shape = [-1, 4] }\n'
+        'output_tensor = { name = "scores", dtype = "float32", shape = [-1, 1] }\n'
+    )
+    bundles = BundleStore(state_dir / "models")
+    tar_path = bundles.incoming() / "bench.tar"
+    with tarfile.open(tar_path, "w") as tar:
+        for entry in sorted(folder.iterdir()):
+            tar.add(entry, entry.name)
+    digest = "sha256:" + hashlib.sha256(tar_path.read_bytes()).hexdigest()
+    bundles.add(tar_path, digest)
+    store = Store(state_dir / "agent.db", StoreSettings(), lambda call, *arguments: call(*arguments))
+    active = Installed(model=MODEL, release=1, version="1.0.0", digest=digest, since="2026-01-01T00:00:00Z")
+    ledger = Ledger(revision=1, desired={MODEL: DesiredModel(model=MODEL, release=1)}, active={MODEL: active})
+    store.submit(Batch(values={LEDGER_KEY: msgspec.msgpack.encode(ledger)}))
+    store.close()
+
+
+def write_config(folder: Path, port: int, *, model: bool, health: str = "1h") -> Path:
+    """One pipeline that answers each event."""
+    path = folder / "agent.toml"
+    scored = f'model = "{MODEL}"\n' if model else ""
+    path.write_text(
+        f'device = "dut"\nstate_dir = "{folder}/state"\ncontrol_socket = "{folder}/c.sock"\nlog_level = "warning"\n'
+        f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[health]\ninterval = "{health}"\n'
+        f'[[pipelines]]\nname = "bench"\n{scored}[pipelines.source]\ntopic = "bench/in"\n'
+    )
+    return path
+
+
+class Subject:
+    """The process under test and its children."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        self.process = psutil.Process(self._process.pid)
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process and its living children."""
+        total = 0.0
+        for process in (self.process, *self.process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
+
+    def stop(self) -> None:
+        """End it at once."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(10)
+
+
+def agent_command(config: Path) -> list[str]:
+    """How the daemon is started."""
+    return [sys.executable, "-m", "edge_agent.cli", "run", "--config", str(config)]
