@@ -5,23 +5,11 @@ from litestar.datastructures import State
 
 from fleet_controller.api import artifacts, devices, models, rollouts, status
 from fleet_controller.api.errors import answer
-from fleet_controller.enrolment.devices import Enrolment
-from fleet_controller.registry.service import open_registry
 from fleet_controller.services import Services
 
 
 def create_app(services: Services) -> Litestar:
-    """Build the application, open the signed repository, and put its re-signing on the schedule.
-
-    Raises KeyFileError or PublicationError when there is no usable repository: `fleet init` makes one.
-    """
-    registry = open_registry(services.settings, services.database, services.clock)
-    enrolment = Enrolment(services.settings, services.database, services.clock)
-    enrolment.sync_broker()
-    # At once too: the controller may have been off for longer than the timestamp lives.
-    registry.refresh()
-    period = services.settings.registry.refresh
-    services.scheduler.add_job(registry.refresh, "interval", seconds=period, id="sign online metadata")
+    """Build the application. It reads and writes through `services` alone and starts nothing of its own."""
     api = Router(
         "/api/v1",
         route_handlers=[
@@ -48,7 +36,7 @@ def create_app(services: Services) -> Litestar:
     )
     return Litestar(
         [api, status.get_healthz, artifacts.download_metadata, artifacts.download_target],
-        state=State({"services": services, "registry": registry, "enrolment": enrolment}),
+        state=State({"services": services, "registry": services.registry, "enrolment": services.enrolment}),
         exception_handlers={Exception: answer},
         openapi_config=None,
         debug=False,
