@@ -19,7 +19,9 @@ def find_format(payload: bytes) -> Format:
     if start in (b"{", b"["):
         try:
             msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except RecursionError:
+            return Format.JSON  # nobody writes a text of a thousand brackets
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return Format.TEXT if start == b"[" else Format.JSON
         return Format.JSON
     return Format.TEXT

@@ -16,7 +16,9 @@ def to_model_input(window: ClosedWindow, inputs: Mapping[str, str]) -> ModelInpu
     """
     events = window.events
     last = events[-1].sample
-    times = [] if last.time is None else [event.sample.time or 0.0 for event in events]
+    times = [event.sample.time for event in events if event.sample.time is not None]
+    if len(times) < len(events):
+        times = []  # a feature on time gets all of them or none
     names = {name for event in events for name in event.sample.values}
     values = {name: [_number(event.sample.values.get(name)) for event in events] for name in names}
     for model_input, reading in inputs.items():
@@ -29,12 +31,13 @@ def find_misfit(window: ClosedWindow, inputs: Mapping[str, str], manifest: Manif
     """Why the window cannot be put to the model (too few events, a unit that it was not trained on); None if it can."""
     if len(window.events) < manifest.window:
         return f"the window holds {len(window.events)} events, the model needs {manifest.window}"
-    units = window.events[-1].sample.units
     for item in manifest.inputs:
         if item.unit is not None:
-            unit = units.get(inputs.get(item.name, item.name))
-            if unit is not None and unit != item.unit:
-                return f"{item.name} is given in {unit}, the model was trained on {item.unit}"
+            reading = inputs.get(item.name, item.name)
+            for event in window.events:
+                unit = event.sample.units.get(reading)
+                if unit is not None and unit != item.unit:
+                    return f"{item.name} is given in {unit}, the model was trained on {item.unit}"
     return None
 
 
@@ -42,5 +45,8 @@ def _number(value: Value) -> float | None:
     if isinstance(value, bool):
         return 1.0 if value else 0.0
     if isinstance(value, int | float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # an integer of more than 308 digits
+            return None
     return None

@@ -113,8 +113,8 @@ class TimeBuffer:
 
     def __init__(self, key: str, settings: WindowSettings, mark: int | None) -> None:
         self._key = key
-        self._size = round(settings.size * MICROS)
-        self._step = self._size if settings.step is None else round(settings.step * MICROS)
+        self._size = max(round(settings.size * MICROS), 1)
+        self._step = self._size if settings.step is None else max(round(settings.step * MICROS), 1)
         self._lateness = round(settings.lateness * MICROS)
         self._mark = mark
         self._newest: int | None = None
