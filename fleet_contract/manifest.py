@@ -53,7 +53,7 @@ class Tensor(Record, frozen=True, kw_only=True):
 class Feature(Record, frozen=True, kw_only=True):
     """One feature: an operation on one input of the window, or on the text. Results are joined in order into a vector.
 
-    The operations, their arguments and the shapes they give are listed in `edge_agent/inference/features.py`.
+    The operations, their arguments and the shapes they give are listed in `edge_agent/inference/worker/features.py`.
     """
 
     op: str

@@ -1,0 +1,137 @@
+"""What surrounds a worker: its limits, what it leaves behind, and that it never outlives the daemon."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.inference import process
+from edge_agent.inference.answers import ModelInput
+from edge_agent.inference.process import WorkerProcess
+from edge_agent.loop import Loop
+from edge_agent.settings import InferenceSettings
+
+_spec = importlib.util.spec_from_file_location("inference_conftest", Path(__file__).with_name("conftest.py"))
+assert _spec is not None
+assert _spec.loader is not None
+support = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(support)
+
+
+def start(loop: Loop, bundle: Any, settings: InferenceSettings) -> WorkerProcess:
+    ended: list[Any] = []
+    worker = WorkerProcess(loop, bundle, settings, lambda *_: None, lambda *event: ended.append(event))
+    assert loop.run_until(lambda: worker.ready is not None or bool(ended), 60)
+    assert not ended, ended
+    return worker
+
+
+def stop(loop: Loop, worker: WorkerProcess) -> None:
+    worker.stop()
+    assert loop.run_until(lambda: worker.gone, 10)
+
+
+def test_the_kernel_holds_a_worker_to_its_limits(loop: Loop, settings: InferenceSettings, make_bundle: Any) -> None:
+    worker = start(loop, make_bundle(), settings)
+    limits = Path(f"/proc/{worker.pid}/limits").read_text()
+    rows = {line[:25].strip(): line[25:].split() for line in limits.splitlines()}
+    assert rows["Max address space"][0] == str(settings.memory_bytes)
+    assert rows["Max core file size"][0] == "0"
+    assert rows["Max open files"][0] == "64"
+    stop(loop, worker)
+
+
+def test_a_worker_gets_no_secret_from_the_daemons_environment(
+    loop: Loop, settings: InferenceSettings, make_bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMALLHOLD_AGENT__SECRET", "hunter2")
+    worker = start(loop, make_bundle(), settings)
+    environment = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+    assert not any(b"hunter2" in item for item in environment)
+    assert b"ORT_DISABLE_TELEMETRY=1" in environment
+    assert b"OMP_NUM_THREADS=1" in environment
+    stop(loop, worker)
+
+
+def test_onnx_runtime_leaves_no_file_and_opens_no_connection(
+    loop: Loop, settings: InferenceSettings, make_bundle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    usual = process.child_environment
+    monkeypatch.setattr(
+        process,
+        "child_environment",
+        lambda threads: {**usual(threads, str(home)), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home)},
+    )
+    worker = start(loop, make_bundle(), settings)
+    answers: list[Any] = []
+    for _ in range(20):
+        worker.run([ModelInput({"flow": [1.0, 1.0]}, [0.0, 1.0])], 20.0, answers.extend)
+        assert loop.run_until(lambda: not worker.busy, 20)
+        sockets = [os.readlink(path) for path in Path(f"/proc/{worker.pid}/fd").iterdir() if path.is_symlink()]
+        assert sum(target.startswith("socket:") for target in sockets) == 1
+    stop(loop, worker)
+    assert len(answers) == 20
+    assert list(home.rglob("*")) == []
+
+
+DAEMON = """
+import sys, pathlib
+from edge_agent.inference.bundle_store import BundleStore
+from edge_agent.inference.models import Models
+from edge_agent.loop import Loop
+from edge_agent.settings import InferenceSettings
+loop = Loop()
+models = Models(loop, InferenceSettings())
+models.resume(BundleStore(pathlib.Path(sys.argv[1])).open("leak", sys.argv[2]), 1)
+assert loop.run_until(lambda: models.reference("leak") is not None, 60)
+runtimes = {"numpy", "onnxruntime", "tflite_runtime", "ai_edge_litert"}
+print(models.stats()[0].pid, *sorted(set(sys.modules) & runtimes), flush=True)
+loop.run()
+"""
+
+
+def test_a_worker_does_not_outlive_a_killed_daemon_which_imports_no_runtime(make_bundle: Any, tmp_path: Path) -> None:
+    bundle = make_bundle()
+    command = [sys.executable, "-c", DAEMON, str(tmp_path / "models"), bundle.digest]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        line = daemon.stdout.readline().split()
+        daemon.send_signal(signal.SIGKILL)
+    assert len(line) == 1, line
+    end = time.monotonic() + 10
+    while support.alive(int(line[0])):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_another_interpreter_without_our_package_runs_the_worker(
+    loop: Loop, settings: InferenceSettings, make_bundle: Any, tmp_path: Path
+) -> None:
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\nexec {shutil.which("env")} -u PYTHONPATH {sys.executable} -I "$@"\n')
+    script.chmod(0o755)
+    worker = start(loop, make_bundle(), InferenceSettings(python={"onnx": str(script)}))
+    answers: list[Any] = []
+    worker.run([ModelInput({"flow": [1.0, 1.0]}, [0.0, 1.0])], 20.0, answers.extend)
+    assert loop.run_until(lambda: bool(answers), 20)
+    assert answers == [(3.0,)]
+    stop(loop, worker)
+
+
+def test_a_batch_larger_than_the_sockets_buffers_passes(loop: Loop, settings: InferenceSettings, make_bundle: Any) -> None:
+    worker = start(loop, make_bundle(), settings)
+    item = ModelInput({"flow": [1.0] * 100_000}, [float(n) for n in range(100_000)])
+    answers: list[Any] = []
+    worker.run([item] * 8, 60.0, answers.extend)
+    assert loop.run_until(lambda: bool(answers), 60)
+    assert answers == [(3.0,)] * 8
+    stop(loop, worker)
