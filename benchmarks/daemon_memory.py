@@ -9,9 +9,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-import paho.mqtt.publish
-from paho.mqtt.enums import MQTTProtocolVersion
-
 from benchmarks import bench_world as world
 from benchmarks.figures import Figure, write
 from edge_agent.health.probes import memory_of
@@ -37,8 +34,7 @@ def start(folder: Path, port: int, ours: bool) -> tuple[world.Subject, float]:
     world.wait_for(lambda: arrivals.count() >= 1, 60)
     first = arrivals.times()[0] - began
     arrivals.close()
-    for number in range(1, 101):
-        paho.mqtt.publish.single("bench/in", world.event(number, 0.0), qos=1, port=port, protocol=MQTTProtocolVersion.MQTTv5)
+    world.queue_events(port, 100)
     return subject, first
 
 
