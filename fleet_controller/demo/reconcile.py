@@ -1,0 +1,102 @@
+"""Reconciliation: the result ids that must exist, computed from the sensors' own logs, against the controller's database.
+
+Expected are the ids that `edge-agent replay` prints for what a sensor says it sent; found are the rows of the results table,
+repeats included. Neither side uses a counter of ours.
+"""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """One device's pipeline, counted."""
+
+    device: str
+    pipeline: str
+    sent: int
+    """Events that the sensor's log says it sent."""
+    expected: int
+    """Results that follow from them."""
+    found: int
+    """Rows in the controller's database."""
+    missing: int
+    """Expected, but not in the database."""
+    repeated: int
+    """Rows beyond the first for the same window of the same sensor, whatever their ids."""
+    unexpected: int
+    """In the database, but not expected."""
+
+
+class ReplayFailed(RuntimeError):
+    """`edge-agent replay` did not run; the text is what it said."""
+
+
+def expected_ids(config: Path, pipeline: str, events: Path) -> list[str]:
+    """Result ids that `edge-agent replay` computes; raises ReplayFailed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_agent.cli", "replay", "--config", str(config), "--pipeline", pipeline, str(events)],
+        capture_output=True,
+        check=False,
+        timeout=600,
+    )
+    if done.returncode:
+        raise ReplayFailed(f"edge-agent replay of {events}: {done.stderr.decode(errors='replace').strip()}")
+    return [json.loads(line)["result_id"] for line in done.stdout.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the results table."""
+
+    device: str
+    pipeline: str
+    result_id: str
+    window: str
+    """Sensor and events, from the stored payload: what one answer is about."""
+    model: str | None
+    release: int | None
+    received: float
+
+
+def read_rows(database_url: str) -> list[Row]:
+    """The results in the controller's database, in the order of their arrival."""
+    engine = create_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(
+                text("SELECT device, pipeline, result_id, payload, model, release, received FROM results ORDER BY id")
+            )
+            return [Row(row[0], row[1], row[2], _window(row[3]), row[4], row[5], row[6]) for row in found]
+    finally:
+        engine.dispose()
+
+
+def _window(payload: bytes) -> str:
+    result = json.loads(payload)
+    return json.dumps([result["source"], result["window"], result["events"]], sort_keys=True)
+
+
+def compare(device: str, pipeline: str, sent: int, expected: Iterable[str], rows: Iterable[Row]) -> Reconciled:
+    """Count what is missing and what was answered more than once. Pure."""
+    wanted = set(expected)
+    mine = [row for row in rows if row.device == device and row.pipeline == pipeline]
+    ids = {row.result_id for row in mine}
+    windows = Counter(row.window for row in mine)
+    return Reconciled(
+        device=device,
+        pipeline=pipeline,
+        sent=sent,
+        expected=len(wanted),
+        found=len(mine),
+        missing=len(wanted - ids),
+        repeated=sum(count - 1 for count in windows.values()),
+        unexpected=len(ids - wanted),
+    )
