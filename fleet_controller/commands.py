@@ -64,7 +64,7 @@ class Commands:
         expiry: float = 60.0,
         operator: str | None = None,
     ) -> str:
-        """Send a command that the device must begin within `expiry` seconds. Returns its correlation id; raises CommandError."""
+        """Send a command to be begun within `expiry` seconds. Returns its correlation id; raises CommandError."""
         correlation = secrets.token_hex(16)
         now = self._clock()
         with self._database.write() as connection:
