@@ -1,0 +1,216 @@
+"""Crashes at arbitrary points against an uninterrupted run: every result once, and the same results.
+
+`Device` does what the engine does, with dictionaries in place of the database and the broker.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.ingest.events import Sample
+from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.windows import ClosedWindow, Event
+from edge_agent.settings import DecisionSettings, IngestSettings, PipelineSettings, WindowKind, WindowSettings
+from fleet_contract.manifest import Decision
+
+Answer = tuple[str, tuple[str, ...], str | None, bool]
+"""Of a result: sensor, event ids, state, changed."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the broker holds."""
+
+    event_id: str
+    device: str
+    time: float
+
+
+@dataclass
+class Disk:
+    """What a crash leaves."""
+
+    journal: dict[int, Reading] = field(default_factory=dict)
+    states: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    results: list[tuple[str, Answer]] = field(default_factory=list)
+    last: int = 0
+
+
+class Device:
+    """One life of an agent, from a start to a crash."""
+
+    def __init__(self, disk: Disk, pipelines: tuple[PipelineSettings, ...]) -> None:
+        self.disk = disk
+        self.pipelines = {item.name: Pipeline(item) for item in pipelines}
+        for name, pipeline in self.pipelines.items():
+            pipeline.restore({key: state for (owner, key), state in disk.states.items() if owner == name})
+        self.pending: dict[str, deque[ClosedWindow]] = {name: deque() for name in self.pipelines}
+        self.holds: dict[int, int] = {}
+        self.known = set(disk.taken)
+        self.last = disk.last
+        self.clear()
+        for number, reading in sorted(disk.journal.items()):
+            self.last = max(self.last, number)
+            self.feed(number, reading)
+
+    def clear(self) -> None:
+        self.new: dict[int, Reading] = {}
+        self.taken: list[str] = []
+        self.results: list[tuple[str, Answer]] = []
+        self.touched: set[tuple[str, str]] = set()
+        self.forget: list[int] = []
+
+    def take(self, reading: Reading) -> None:
+        if reading.event_id in self.known:
+            return
+        self.known.add(reading.event_id)
+        self.taken.append(reading.event_id)
+        self.last += 1
+        self.new[self.last] = reading
+        self.feed(self.last, reading)
+
+    def feed(self, number: int, reading: Reading) -> None:
+        self.holds[number] = 1
+        sample = Sample(reading.device, reading.time, None, {"x": reading.time}, {"x": None})
+        for name, pipeline in self.pipelines.items():
+            fed = pipeline.feed(Event(number, reading.event_id, sample))
+            assert fed is not None
+            self.holds[number] += 1
+            for window in fed.closed:
+                for event in window.events:
+                    self.holds[event.position] += 1
+                self.pending[name].append(window)
+            self.release(fed.released)
+        self.release([number])
+
+    def release(self, positions: list[int]) -> None:
+        for position in positions:
+            self.holds[position] -= 1
+            if not self.holds[position]:
+                del self.holds[position]
+                self.forget.append(position)
+
+    def answer(self, name: str) -> None:
+        """The model answers the oldest window of one pipeline."""
+        if not self.pending[name]:
+            return
+        window = self.pending[name].popleft()
+        pipeline = self.pipelines[name]
+        score = sum(int(event.event_id) for event in window.events) % 10 / 10
+        outcome = pipeline.decide(window, [score], (), Decision())
+        ids = tuple(event.event_id for event in window.events)
+        self.results.append((pipeline.result_id(window), (window.key, ids, outcome.state, outcome.changed)))
+        pipeline.finish(window)
+        self.touched.add((name, window.key))
+        self.release([event.position for event in window.events])
+
+    def commit(self) -> None:
+        disk = self.disk
+        for number, reading in self.new.items():
+            if number in self.holds:
+                disk.journal[number] = reading
+        for number in self.forget:
+            disk.journal.pop(number, None)
+        disk.taken.update(self.taken)
+        disk.results += self.results
+        for name, key in self.touched:
+            disk.states[name, key] = self.pipelines[name].state(key)
+        disk.last = self.last
+        self.clear()
+
+
+def pipeline(name: str, window: WindowSettings) -> PipelineSettings:
+    return PipelineSettings(
+        name=name,
+        source=IngestSettings(topic="#"),
+        window=window,
+        model="m",
+        decision=DecisionSettings(threshold=0.6, hysteresis=0.2),
+    )
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> WindowSettings:
+    size = draw(st.integers(1, 5))
+    step = draw(st.none() | st.integers(1, size))
+    if draw(st.booleans()):
+        return WindowSettings(kind=WindowKind.COUNT, size=size, step=step)
+    return WindowSettings(kind=WindowKind.TIME, size=size, step=step, lateness=draw(st.sampled_from([0.0, 0.5, 3.0])))
+
+
+STREAMS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(-4, 40).map(lambda value: value / 2)), max_size=30).map(
+    lambda items: [Reading(str(number), device, time) for number, (device, time) in enumerate(items)]
+)
+RISING = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([-1.5, 0.0, 0.5, 1.0, 1.5, 7.0])), max_size=30).map(
+    lambda items: [
+        Reading(str(number), device, sum(step for _, step in items[: number + 1])) for number, (device, _) in enumerate(items)
+    ]
+)
+STEPS = st.lists(
+    st.sampled_from(["take", "take", "take", "take", "answer one", "answer two", "commit", "crash", "crash in acks"]),
+    max_size=120,
+)
+
+
+def uninterrupted(stream: list[Reading], pipelines: tuple[PipelineSettings, ...]) -> dict[str, Answer]:
+    disk = Disk()
+    device = Device(disk, pipelines)
+    for reading in stream:
+        device.take(reading)
+        for name in device.pipelines:
+            while device.pending[name]:
+                device.answer(name)
+    device.commit()
+    assert len(dict(disk.results)) == len(disk.results), "two windows share a result id"
+    return dict(disk.results)
+
+
+@settings(max_examples=400, deadline=None)
+@given(stream=STREAMS | RISING, one=windows(), two=windows(), steps=STEPS, repeat=st.integers(0, 5))
+def test_crashes_at_any_point_neither_lose_nor_repeat_a_result(
+    stream: list[Reading], one: WindowSettings, two: WindowSettings, steps: list[str], repeat: int
+) -> None:
+    pipelines = (pipeline("one", one), pipeline("two", two))
+    disk = Disk()
+    device = Device(disk, pipelines)
+    delivered = acknowledged = 0
+    for step in steps:
+        if step == "take" and delivered < len(stream):
+            device.take(stream[delivered])
+            delivered += 1
+        elif step.startswith("answer"):
+            device.answer(step.split()[1])
+        elif step == "commit":
+            device.commit()
+            acknowledged = delivered
+        elif step.startswith("crash"):
+            # acknowledgements that did not reach the broker make it deliver again what is committed
+            delivered = acknowledged if step == "crash" else max(acknowledged - repeat, 0)
+            device = Device(disk, pipelines)
+    for reading in stream[delivered:]:
+        device.take(reading)
+    for name in device.pipelines:
+        while device.pending[name]:
+            device.answer(name)
+    device.commit()
+    assert len(dict(disk.results)) == len(disk.results), "a result came twice"
+    assert dict(disk.results) == uninterrupted(stream, pipelines)
+
+
+@settings(max_examples=100, deadline=None)
+@given(stream=STREAMS, one=windows())
+def test_the_journal_keeps_only_what_a_window_still_needs(stream: list[Reading], one: WindowSettings) -> None:
+    disk = Disk()
+    device = Device(disk, (pipeline("one", one),))
+    for reading in stream:
+        device.take(reading)
+        device.commit()
+        while device.pending["one"]:
+            device.answer("one")
+        device.commit()
+    assert set(disk.journal) == set(device.holds)
+    if one.kind is WindowKind.COUNT:
+        assert len(disk.journal) < 2 * one.size
