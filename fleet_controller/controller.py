@@ -136,8 +136,9 @@ class Controller:
             self.engine.wake()
         # A device that has just come and has not taken in what is desired: the broker may have lost it.
         arrived = {device for device, online in changes.births.items() if online}
-        if arrived:
-            self.desired.publish(self.desired.behind(arrived))
+        told = {*self.desired.behind(arrived), *self.desired.overtake(changes.reported)}
+        if told:
+            self.desired.publish(told)
 
 
 def run(settings: ControllerSettings) -> int:

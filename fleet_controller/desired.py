@@ -96,6 +96,34 @@ class DesiredStates:
                 if self.get(connection, device).revision > _reported_revision(connection, device)
             ]
 
+    def overtake(self, devices: Iterable[str]) -> list[str]:
+        """Raise the revision where a device knows a higher one, so that it takes in what is desired. Returns whom to tell.
+
+        That happens when this database was restored from a backup, or the device was forgotten and added again: the device
+        would ignore the lower revision for ever.
+        """
+        wanted = sorted(set(devices))
+        with self._database.read() as connection:
+            ahead = [
+                device
+                for device in wanted
+                if 0 < self.get(connection, device).revision < _reported_revision(connection, device)
+            ]
+        if not ahead:
+            return []
+        told = []
+        with self._database.write() as connection:
+            for device in ahead:
+                known = _reported_revision(connection, device)
+                raised = connection.execute(
+                    sa.update(desired)
+                    .where(desired.c.device == device, desired.c.revision < known)
+                    .values(revision=known + 1, changed=self._clock())
+                )
+                if raised.rowcount:
+                    told.append(device)
+        return told
+
     def publish_nothing(self, device: str) -> None:
         """Clear the retained desired state of a device that left the fleet."""
         with self._order:

@@ -209,6 +209,16 @@ def test_after_a_restore_the_revision_goes_on_above_what_the_device_knows(fleet:
         assert fleet.desired.assign(connection, "d1", "frost", 1) == 42
 
 
+def test_what_is_desired_overtakes_a_device_that_knows_a_higher_revision(fleet: Fleet) -> None:
+    with fleet.database.write() as connection:
+        fleet.desired.assign(connection, "d1", "frost", 1)
+    fleet.obey("d1", "d2", revision=41)
+    assert fleet.desired.overtake(["d1", "d2"]) == ["d1"]
+    assert fleet.desired.overtake(["d1", "d2"]) == []
+    with fleet.database.read() as connection:
+        assert fleet.desired.get(connection, "d1").revision == 42
+
+
 def test_a_device_that_comes_with_an_older_revision_is_behind(fleet: Fleet) -> None:
     with fleet.database.write() as connection:
         fleet.desired.assign(connection, "d1", "frost", 1)
