@@ -55,7 +55,7 @@ def _meaning(code: str | None) -> str | None:
 @get("/rollouts", guards=[needs(Role.VIEWER)], sync_to_thread=True)
 def get_rollouts(request: Ask) -> list[dict[str, Any]]:
     """The newest rollouts, newest first."""
-    return [_summary(rollout) for rollout in request.app.state.services.rollouts.list()]
+    return [_summary(rollout) for rollout in request.app.state.services.rollouts.newest()]
 
 
 @get("/rollouts/{number:int}", guards=[needs(Role.VIEWER)], sync_to_thread=True)
