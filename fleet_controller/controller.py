@@ -198,4 +198,6 @@ def _listen(settings: ControllerSettings) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except OSError as error:
-        raise ControllerError(f"cannot listen on {host}:{port} (http.host, http.port): {error.strerror}") from error
+        # The library adds the address to its text, which already stands here; a name that is not found has no errno above 0.
+        cause = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+        raise ControllerError(f"cannot listen on {host}:{port} (http.host, http.port): {cause}") from error
