@@ -1,0 +1,222 @@
+"""The agent as a process: what goes wrong costs one clear line or one counter, and never the intake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge_agent.commands.control import ControlError, request
+from fleet_controller.demo.brokers import Broker
+
+FORBIDDEN = {
+    "numpy", "onnxruntime", "tflite_runtime", "ai_edge_litert", "sqlalchemy", "alembic", "apscheduler", "pydantic", "tuf",
+    "cryptography", "litestar", "typer", "rich",
+}  # fmt: skip
+USERS = {"farm-1": "secret-1", "farm-1-site": "secret-1", "tester": "secret-2"}
+PATIENCE = 20.0
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"not within {PATIENCE:g} s: {what}")
+        time.sleep(0.02)
+    return value
+
+
+class Bench:
+    """Publishes events and hears what the agent says."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: list[tuple[str, dict[str, Any]]] = []
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="tester", protocol=paho.MQTTv5)
+        self._client.username_pw_set("tester", USERS["tester"])
+        self._client.on_message = lambda _client, _data, message: self._hear(message)
+        subscribed: list[bool] = []
+        self._client.on_subscribe = lambda *_: subscribed.append(True)
+        self._client.connect("127.0.0.1", port)
+        self._client.subscribe("sh/v1/#", qos=1)
+        self._client.loop_start()
+        until(lambda: subscribed, "the tester has subscribed")
+
+    def _hear(self, message: paho.MQTTMessage) -> None:
+        self.heard.append((message.topic, json.loads(message.payload)))
+
+    def publish(self, payload: bytes | dict[str, Any]) -> None:
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        self._client.publish("farm/north/weather", body, qos=1).wait_for_publish(PATIENCE)
+
+    def event(self, number: int) -> None:
+        self.publish({"id": f"e{number}", "time": f"2022-01-01T00:00:{number:02}Z", "t": number})
+
+    def on(self, ending: str) -> list[dict[str, Any]]:
+        return [message for topic, message in self.heard if topic.endswith(ending)]
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Agents:
+    """Configurations and processes of one agent."""
+
+    def __init__(self, folder: Path, sockets: Path, port: int) -> None:
+        self.folder, self.socket = folder, sockets / "c.sock"
+        self.config = folder / "agent.toml"
+        self.log = folder / "agent.log"
+        self._started: list[subprocess.Popen[bytes]] = []
+        (folder / "password").write_text("secret-1")
+        self.configure(port)
+
+    def configure(self, port: int, extra: str = "", topic: str = "farm/+/weather", window: int = 1) -> None:
+        self.config.write_text(
+            f'device = "farm-1"\nstate_dir = "{self.folder}/state"\ncontrol_socket = "{self.socket}"\nlog_json = true\n'
+            f'[mqtt]\nport = {port}\npassword_file = "{self.folder}/password"\nbackoff_min = "100ms"\nbackoff_max = "500ms"\n'
+            f'[site]\npassword_file = "{self.folder}/password"\n'
+            f'[[pipelines]]\nname = "echo"\n{extra}[pipelines.source]\ntopic = "{topic}"\ndevice_level = 1\n'
+            f"[pipelines.window]\nsize = {window}\n"
+        )
+
+    def command(self, name: str) -> list[str]:
+        return [sys.executable, "-m", "edge_agent.cli", name, "--config", str(self.config)]
+
+    def call(self, name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(name), capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+    def start(self, *, connected: bool = True) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(self.command("run"), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._started.append(process)
+        until(lambda: process.poll() is not None or self.answers(connected), "the agent runs")
+        assert process.poll() is None, self.log.read_text()
+        return process
+
+    def answers(self, connected: bool) -> bool:
+        try:
+            return all(self.status()["links"].values()) or not connected
+        except (OSError, ControlError):
+            return False
+
+    def status(self) -> dict[str, Any]:
+        return request(self.socket, "status")
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.wait(PATIENCE)
+
+
+@pytest.fixture
+def site(mosquitto: Callable[..., Broker]) -> Broker:
+    return mosquitto(USERS)
+
+
+@pytest.fixture
+def agents(tmp_path: Path, site: Broker) -> Iterator[Agents]:
+    with TemporaryDirectory(prefix="sh") as sockets:
+        made = Agents(tmp_path, Path(sockets), site.port)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def tester(site: Broker) -> Iterator[Bench]:
+    made = Bench(site.port)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_wrong_key_is_one_line_that_names_the_right_one_and_status_2(agents: Agents, command: str) -> None:
+    agents.configure(1883, extra="durabel = true\n")
+    done = agents.call(command)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "durabel" in done.stderr
+    assert "durable" in done.stderr
+
+
+@pytest.mark.parametrize("topic", ["farm/#/weather", "sh/v1/#", "farm/nor+th"])
+def test_a_wrong_topic_filter_is_one_line_and_status_2(agents: Agents, topic: str) -> None:
+    agents.configure(1883, topic=topic)
+    done = agents.call("run")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "source.topic" in done.stderr
+
+
+def test_a_second_agent_on_the_same_state_is_refused_and_the_first_goes_on(agents: Agents, tester: Bench) -> None:
+    agents.start()
+    done = agents.call("run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("edge-agent: cannot start: ")
+    assert "in use" in done.stderr
+    tester.event(1)
+    until(lambda: len(tester.on("/result/echo")) == 1, "the first agent answers")
+    assert agents.status()["links"]["site"]
+
+
+def test_an_unreachable_broker_is_one_warning_at_a_time_and_is_met_when_it_comes(agents: Agents, site: Broker) -> None:
+    site.stop()
+    agents.start(connected=False)
+    until(lambda: "127.0.0.1" in agents.log.read_text() or "refused" in agents.log.read_text(), "the agent says what is wrong")
+    assert agents.status()["links"] == {"site": False, "fleet": False}
+    site.start()
+    until(lambda: agents.answers(True), "both links are up")
+
+
+def test_random_bytes_are_counted_as_dead_letters_and_the_next_event_is_answered(agents: Agents, tester: Bench) -> None:
+    agents.start()
+    for payload in (b"\xff\xfe\x00\x93", b"{", b"[" * 5000, bytes(range(256)) * 20, b""):
+        tester.publish(payload)
+    tester.event(1)
+    until(lambda: len(tester.on("/result/echo")) == 1, "the good event is answered")
+    counters = agents.status()["counters"]
+    assert sum(value for name, value in counters.items() if name.startswith("dead_")) == 5, counters
+    assert counters["loop_errors"] == 0
+
+
+def test_the_daemon_has_imported_nothing_heavy(agents: Agents, tester: Bench) -> None:
+    agents.start()
+    tester.event(1)
+    until(lambda: tester.on("/result/echo"), "an event went through")
+    assert not FORBIDDEN & set(request(agents.socket, "modules")["modules"])
+
+
+def test_stopping_says_offline_and_loses_nothing(agents: Agents, tester: Bench) -> None:
+    process = agents.start()
+    for number in range(20):
+        tester.event(number)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    until(lambda: tester.on("/birth") and tester.on("/birth")[-1]["online"] is False, "the agent says that it leaves")
+    agents.start()
+    until(lambda: len(tester.on("/result/echo")) == 20, "every event is answered")
+    assert len({message["result_id"] for message in tester.on("/result/echo")}) == 20
+
+
+def test_an_open_window_survives_a_kill(agents: Agents, site: Broker, tester: Bench) -> None:
+    agents.configure(site.port, window=5)
+    process = agents.start()
+    for number in range(3):
+        tester.event(number)
+    until(lambda: agents.status()["journal_rows"] == 3, "the window's events are stored")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE)
+    agents.start()
+    for number in (2, 3, 4):
+        tester.event(number)
+    until(lambda: tester.on("/result/echo"), "the window closes")
+    assert [message["events"]["ids"] for message in tester.on("/result/echo")] == [[f"e{number}" for number in range(5)]]
