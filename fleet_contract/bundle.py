@@ -6,7 +6,7 @@ the caller has opened, and never write.
 
 import tarfile
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from fleet_contract.manifest import (
     MANIFEST_NAME,
@@ -75,12 +75,28 @@ def read_bundle(file: BinaryIO, *, max_bytes: int = MAX_BUNDLE_BYTES) -> BundleI
     return BundleIndex(manifest, golden, entries)
 
 
+class _HeaderReader:
+    """The file as tarfile sees it: only headers are read there, so a header cannot make it read all or without a bound."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes; raises tarfile.ReadError for what no honest header needs."""
+        if not 0 <= size <= MAX_TEXT_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._file.read(size)
+
+
 def _list_entries(file: BinaryIO) -> dict[str, BundleEntry]:
     entries: dict[str, BundleEntry] = {}
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=cast("BinaryIO", _HeaderReader(file)), mode="r:") as tar:
             for member in tar:
                 name = member.name
+                if member.size < 0:
+                    raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} has a negative size")
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:
                     raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is not a plain file")
                 if "/" in name or "\\" in name or "\0" in name or name.startswith(".") or not name:
