@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from fleet_controller.desired import DesiredStates
 from fleet_controller.rollouts import store
 from fleet_controller.rollouts.machine import DeviceState, Event, RolloutState, follow
-from fleet_controller.rollouts.policy import FailGate, Finish, Member, StartWave, decide, judge
+from fleet_controller.rollouts.policy import Evidence, FailGate, Finish, Member, StartWave, decide, judge
 from fleet_controller.rollouts.store import Rollout
 from fleet_controller.settings import OnFailure
 from fleet_controller.store.database import Database
@@ -107,7 +107,8 @@ class Engine:
             case StartWave(wave):
                 store.save(connection, replace(rollout, wave=wave, changed=now))
                 log.info("a wave starts", extra={"rollout": number, "wave": wave})
-                return self._assign(connection, rollout, [member for member in members if member.wave == wave], now)
+                started = [member for member in members if member.wave == wave]
+                return self._assign(connection, rollout, started, evidence, now)
             case FailGate(reason, device, detail):
                 event = Event.GATE_FAILED_RETURN if rollout.plan.on_failure is OnFailure.RETURN else Event.GATE_FAILED_PAUSE
                 ended = replace(rollout, state=follow(rollout.state, event), reason=reason, detail=detail, changed=now)
@@ -122,7 +123,9 @@ class Engine:
                 log.info("a rollout is done", extra={"rollout": number, "model": rollout.model, "release": rollout.release})
         return []
 
-    def _assign(self, connection: Connection, rollout: Rollout, wave: list[Member], now: float) -> list[str]:
+    def _assign(
+        self, connection: Connection, rollout: Rollout, wave: list[Member], evidence: dict[str, Evidence], now: float
+    ) -> list[str]:
         registered = store.device_labels(connection)
         told = []
         for member in wave:
@@ -130,7 +133,10 @@ class Engine:
                 # Judged as forgotten at the next look.
                 store.save_members(connection, rollout.id, [replace(member, state=DeviceState.ASSIGNED, assigned=now)])
                 continue
-            previous = self._desired.release_of(connection, member.device, rollout.model)
+            # What answers there is what is worth going back to: what was desired may be a release that the device refused.
+            running = evidence[member.device].running_release
+            desired = self._desired.release_of(connection, member.device, rollout.model)
+            previous = running if running not in (None, rollout.release) else desired
             revision = self._desired.assign(connection, member.device, rollout.model, rollout.release, str(rollout.id))
             assigned = replace(member, state=DeviceState.ASSIGNED, previous=previous, revision=revision, assigned=now)
             store.save_members(connection, rollout.id, [assigned])

@@ -148,6 +148,22 @@ def test_a_refusal_returns_every_touched_device_to_its_previous_release_if_so_ch
     assert set(states(fleet, number).values()) == {"returned"}
 
 
+def test_a_return_goes_to_what_answers_on_the_device_not_to_a_release_that_it_refused(fleet: Fleet) -> None:
+    one = Selection(devices=("d1",))
+    fleet.rollouts.start("frost", one, release=1)
+    fleet.engine.tick()
+    fleet.go_on("d1", times=2)
+    refused = fleet.rollouts.start("frost", one, release=2).rollout.id
+    fleet.engine.tick()
+    fleet.obey("d1", refuse=True)
+    fleet.engine.tick()
+    fleet.rollouts.abort(refused)
+    number = fleet.rollouts.start("frost", one, release=2).rollout.id
+    fleet.engine.tick()
+    fleet.rollouts.give_back(number)
+    assert fleet.release_of("d1") == 1
+
+
 def test_a_return_leaves_alone_what_was_desired_since(fleet: Fleet) -> None:
     number = fleet.rollouts.start("frost", Selection(devices=("d1",)), release=1).rollout.id
     fleet.engine.tick()
