@@ -84,8 +84,8 @@ def found(founding: Founding, passphrase: bytes, now: Callable[[], datetime] = l
     if founding.config.exists():
         raise FoundingError(f"{founding.config} exists and is not overwritten")
     founding.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for each in (folder.online_keys, folder.offline_keys):
-        each.mkdir(mode=0o700, parents=True)
+    for each in (folder.online_keys.parent, folder.online_keys, folder.offline_keys):
+        each.mkdir(mode=0o700)
     online = new_token().encode()
     write_file_durably(folder.online_passphrase, online + b"\n", mode=0o600)
     create_repository(

@@ -1,15 +1,23 @@
 """The Litestar application over the running services."""
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
 from litestar import Litestar, Router
+from litestar.concurrency import set_asyncio_executor
 from litestar.datastructures import State
 
 from fleet_controller.api import artifacts, devices, models, rollouts, status
 from fleet_controller.api.errors import answer
 from fleet_controller.services import Services
 
+HTTP_THREADS: Final = 64
+
 
 def create_app(services: Services) -> Litestar:
     """Build the application. It reads and writes through `services` alone and starts nothing of its own."""
+    # Handlers may wait for a device's answer: they must not use up the few threads that asyncio has on a small machine.
+    set_asyncio_executor(ThreadPoolExecutor(HTTP_THREADS, "http"))
     api = Router(
         "/api/v1",
         route_handlers=[
@@ -39,5 +47,6 @@ def create_app(services: Services) -> Litestar:
         state=State({"services": services, "registry": services.registry, "enrolment": services.enrolment}),
         exception_handlers={Exception: answer},
         openapi_config=None,
+        logging_config=None,
         debug=False,
     )

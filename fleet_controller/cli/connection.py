@@ -76,6 +76,10 @@ class Service:
             token = Path(token_file).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             fail(Exit.NOT_AUTHORISED, f"token file {token_file}: {getattr(error, 'strerror', None) or 'not a token'}")
+        if not token:
+            fail(Exit.NOT_AUTHORISED, f"token file {token_file} is empty")
+        if not self.url.startswith(("http://", "https://")):
+            fail(Exit.USAGE, f"{self.url!r} is not a URL: it starts with http:// or https://")
         verify: Any = True
         if ca_file := config.get("ca_file"):
             import ssl

@@ -29,7 +29,7 @@ def _render(health: dict[str, Any]) -> Any:
     for device in health["devices"]:
         measured = device["health"] or {}
         work = {each["model"]: each for each in measured.get("models", ())}
-        models = (device["reported"] or {}).get("models", ()) or ({},)
+        models: list[dict[str, Any]] = (device["reported"] or {}).get("models") or [{}]
         for position, model in enumerate(models):
             first = position == 0
             numbers = work.get(model.get("model"), {})

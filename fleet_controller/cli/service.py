@@ -21,7 +21,7 @@ def init(
     broker_user: Annotated[str, typer.Option(help="The controller's own user there.")] = "fleet-controller",
     broker_password_file: Annotated[
         Path | None,
-        typer.Option(help="Mosquitto's password file, which the controller maintains; default in the state folder."),
+        typer.Option(help="Mosquitto's password file, for the controller to maintain; default in the state folder."),
     ] = None,
     broker_pid_file: Annotated[
         Path | None, typer.Option(help="Mosquitto's pid file, to make it read the passwords again.")
@@ -95,10 +95,15 @@ def serve(
     from fleet_controller.registry.keys import KeyFileError
     from fleet_controller.registry.publication import PublicationError
     from fleet_controller.settings import SettingsError, load_settings
+    from fleet_controller.state_folder import StateFolder
     from fleet_controller.store.database import DatabaseError
 
     try:
-        status = run(load_settings(config))
+        settings = load_settings(config)
+        # Before the database is opened, which would make one.
+        if not StateFolder(settings.state_dir).repository.is_dir():
+            fail(Exit.FAILED, f"{settings.state_dir} holds no signing repository; `fleet init` makes one")
+        status = run(settings)
     except SettingsError as error:
         fail(Exit.USAGE, str(error))
     except (ControllerError, DatabaseError, KeyFileError, PublicationError) as error:
