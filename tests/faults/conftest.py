@@ -278,6 +278,11 @@ class World:
         status = self.status()
         return status["workers"][0]["pid"] if status and status["models"] else None
 
+    def wait_for_stream(self) -> None:
+        """Wait until the sensor publishes (again)."""
+        before = self.sensor.sent
+        until(lambda: self.sensor.sent >= before + 50, "the sensor publishes")
+
     def settle(self) -> None:
         """Wait until nothing is on its way: everything sent was acknowledged, and the agent's outbox is empty."""
         self.sensor.finish()

@@ -7,16 +7,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.commands.control import ControlError, request
+from edge_agent.inference.bundle_store import Bundle, BundleStore
+from edge_agent.journal.batch import Batch
+from edge_agent.journal.store import Store
+from edge_agent.settings import StoreSettings
+from edge_agent.updates.ledger import Installed, Ledger
+from edge_agent.updates.store import LEDGER_KEY
+from fleet_contract.messages import DesiredModel
 from fleet_controller.demo.brokers import Broker
+from fleet_controller.registry.bundles import build_bundle
 
 FORBIDDEN = {
     "numpy", "onnxruntime", "tflite_runtime", "ai_edge_litert", "sqlalchemy", "alembic", "apscheduler", "pydantic", "tuf",
@@ -201,7 +211,7 @@ def test_stopping_says_offline_and_loses_nothing(agents: Agents, tester: Bench) 
         tester.event(number)
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
-    until(lambda: tester.on("/birth") and tester.on("/birth")[-1]["online"] is False, "the agent says that it leaves")
+    until(lambda: tester.on("/birth") and tester.on("/birth")[-1]["state"] == "offline", "the agent says that it leaves")
     agents.start()
     until(lambda: len(tester.on("/result/echo")) == 20, "every event is answered")
     assert len({message["result_id"] for message in tester.on("/result/echo")}) == 20
@@ -220,3 +230,64 @@ def test_an_open_window_survives_a_kill(agents: Agents, site: Broker, tester: Be
         tester.event(number)
     until(lambda: tester.on("/result/echo"), "the window closes")
     assert [message["events"]["ids"] for message in tester.on("/result/echo")] == [[f"e{number}" for number in range(5)]]
+
+
+def install_leak(state: Path) -> Bundle:
+    """Make the ONNX model `leak` the active release, as an update leaves it."""
+    bundles = BundleStore(state / "models")
+    tar = bundles.incoming() / "leak.tar"
+    facts = build_bundle(Path(str(files("fleet_controller.demo") / "models" / "leak" / "2.0.0")), tar)
+    bundle = bundles.add(tar, facts.digest)
+    active = Installed(model="leak", release=1, version="2.0.0", digest=bundle.digest, since="2022-01-01T00:00:00Z")
+    ledger = Ledger(revision=1, desired={"leak": DesiredModel(model="leak", release=1)}, active={"leak": active})
+    done: list[Exception | None] = []
+    store = Store(state / "agent.db", StoreSettings(), lambda call, *arguments: call(*arguments))
+    batch = Batch()
+    batch.values[LEDGER_KEY] = msgspec.msgpack.encode(ledger)
+    store.submit(batch, done.append)
+    until(lambda: done, "the ledger is stored")
+    assert store.close(PATIENCE)
+    assert done == [None]
+    return bundle
+
+
+def with_leak(agents: Agents, port: int) -> None:
+    agents.configure(port)
+    agents.config.write_text(
+        agents.config.read_text() + '[[pipelines]]\nname = "leak"\nmodel = "leak"\n[pipelines.source]\n'
+        'topic = "farm/+/weather"\ndevice_level = 1\nvalues = { flow = "t" }\n[pipelines.window]\nsize = 24\nstep = 1\n'
+    )
+
+
+def test_the_daemon_has_imported_nothing_heavy_while_an_onnx_model_answers(agents: Agents, site: Broker, tester: Bench) -> None:
+    with_leak(agents, site.port)
+    install_leak(agents.folder / "state")
+    agents.start()
+    for number in range(25):
+        tester.event(number)
+    until(lambda: len(tester.on("/result/leak")) == 2, "the model answers")
+    assert not FORBIDDEN & set(request(agents.socket, "modules")["modules"])
+
+
+def spoil(path: Path) -> None:
+    """Change one byte of the model, not of the tar's own headers."""
+    data = bytearray(path.read_bytes())
+    data[data.index(b"leak.onnx", 512) + 1024] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("damage", "reason"), [(Path.unlink, "bundle_invalid"), (spoil, "hash_mismatch")])
+def test_a_missing_or_changed_bundle_is_one_note_and_the_intake_goes_on(
+    agents: Agents, site: Broker, tester: Bench, damage: Callable[[Path], None], reason: str
+) -> None:
+    with_leak(agents, site.port)
+    damage(install_leak(agents.folder / "state").path)
+    agents.start()
+    for number in range(30):
+        tester.event(number)
+    until(lambda: len(tester.on("/result/echo")) == 30, "the pipeline without a model answers")
+    notes = until(lambda: [note for note in tester.on("/note") if note["reason"]], "a note says what is wrong")
+    assert notes[0]["reason"] == reason
+    assert notes[0]["model"] == "leak"
+    assert agents.status()["models"] == []
+    assert tester.on("/result/leak") == []
