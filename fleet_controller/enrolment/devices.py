@@ -167,8 +167,11 @@ class Enrolment:
                 content = with_user(content, device, line or None)
             if sorted(content.splitlines()) == sorted(before.splitlines()) and self._file.exists():
                 return None
-            mode = self._file.stat().st_mode & 0o777 if self._file.exists() else 0o640
-            write_file_durably(self._file, content.encode(), mode=mode)
+            if self._file.exists():
+                status = self._file.stat()
+                write_file_durably(self._file, content.encode(), mode=status.st_mode & 0o777, group=status.st_gid)
+            else:
+                write_file_durably(self._file, content.encode(), mode=0o640)
             self._reload()
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             log.warning("the broker was not told of a changed password", extra={"file": str(self._file), "error": str(error)})

@@ -1,0 +1,28 @@
+from datetime import UTC, datetime, timedelta
+
+from fleet_controller.cli.health import find_warnings
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def _health(**expires_in: float) -> dict[str, object]:
+    expiries = {role: (NOW + timedelta(days=days)).isoformat() for role, days in expires_in.items()}
+    return {"broker_connected": True, "metadata_expires": expiries}
+
+
+def test_fresh_metadata_and_a_connected_broker_give_no_warning() -> None:
+    assert find_warnings(_health(root=900, models=300, snapshot=15, timestamp=6), NOW) == []
+
+
+def test_offline_roles_are_warned_of_a_month_ahead_and_online_ones_when_the_schedule_was_missed() -> None:
+    warnings = find_warnings(_health(models=29, timestamp=2, snapshot=4), NOW)
+    assert [next(role for role in ("models", "timestamp", "snapshot") if role in each) for each in warnings] == [
+        "models",
+        "timestamp",
+    ]
+
+
+def test_a_lost_broker_is_said_first() -> None:
+    warnings = find_warnings(_health(root=1) | {"broker_connected": False}, NOW)
+    assert "broker" in warnings[0]
+    assert len(warnings) == 2
