@@ -1,0 +1,380 @@
+"""The engine on the real store and the real loop; the site link and the model are in memory, with answers when told."""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge_agent.engine import Engine
+from edge_agent.inference.answers import Answer, Failure, ModelInput
+from edge_agent.journal.batch import Batch
+from edge_agent.journal.store import Store
+from edge_agent.link.port import NO_PROPERTIES, Delivery
+from edge_agent.loop import Loop
+from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.settings import (
+    AgentSettings,
+    BrokerSettings,
+    IngestSettings,
+    PipelineSettings,
+    StoreSettings,
+    WindowKind,
+    WindowSettings,
+)
+from fleet_contract.manifest import Feature, InputKind, Manifest, Runtime, Tensor, WindowInput
+from fleet_contract.messages import ModelRef, Note, Result, decode
+from fleet_contract.reasons import Reason
+
+REFERENCE = ModelRef(name="m", version="1.0.0", release=1, digest="sha256:0", provider="CPU")
+
+
+def manifest() -> Manifest:
+    return Manifest(
+        schema=1,
+        name="m",
+        version="1.0.0",
+        task="anomaly",
+        runtime=Runtime.ONNX,
+        file="m.onnx",
+        golden="golden.json",
+        kind=InputKind.WINDOW,
+        inputs=(WindowInput(name="v"),),
+        features=(Feature(op="last", input="v"),),
+        input_tensor=Tensor(name="x", dtype="float32", shape=(-1, 1)),
+        output_tensor=Tensor(name="y", dtype="float32", shape=(-1, 1)),
+        licence="Apache-2.0",
+    )
+
+
+class SiteLink:
+    """Remembers what was acknowledged."""
+
+    def __init__(self) -> None:
+        self.acked: list[int] = []
+
+    def ack(self, deliveries: Iterable[Delivery]) -> None:
+        self.acked += [delivery.mid for delivery in deliveries if delivery.qos]
+
+
+class Models:
+    """Answers the oldest question when `answer` is called: the sum of what it was asked."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[ModelInput, Callable[[Answer | Failure], object]]] = []
+        self.failing: Failure | None = None
+
+    def submit(self, name: str, item: ModelInput, done: Callable[[Answer | Failure], object]) -> None:
+        self.waiting.append((item, done))
+
+    def answer(self, count: int = 1) -> None:
+        for _ in range(min(count, len(self.waiting))):
+            item, done = self.waiting.pop(0)
+            total = float(sum(value or 0.0 for value in item.values.get("v", ())))
+            done(self.failing or Answer((total,), REFERENCE, manifest()))
+
+
+def pipeline(name: str, *, model: str | None = None, qos: int = 1, **window: Any) -> PipelineSettings:
+    return PipelineSettings(
+        name=name,
+        model=model,
+        durable=True,
+        source=IngestSettings(topic="s/+", device_level=1, qos=qos),
+        window=WindowSettings(**window),
+    )
+
+
+class World:
+    """One agent's engine; `restart` is a kill -9 and a fresh start on the same file."""
+
+    def __init__(self, path: Path, pipelines: tuple[PipelineSettings, ...], **store: Any) -> None:
+        self.path = path
+        self.settings = AgentSettings(
+            device="d",
+            state_dir=str(path),
+            control_socket="c",
+            qos0_buffer=5,
+            mqtt=BrokerSettings(),
+            site=BrokerSettings(),
+            store=StoreSettings(**store),
+            pipelines=pipelines,
+        )
+        self.generation = 0
+        self.start()
+
+    def start(self) -> None:
+        self.loop = Loop()
+        self.store = Store(self.path / "agent.db", self.settings.store, self.loop.post)
+        self.models = Models()
+        self.link = SiteLink()
+        pipelines = [Pipeline(item) for item in self.settings.pipelines]
+        for item in pipelines:
+            item.restore(self.store.pipeline_states(item.settings.name))
+        self.engine = Engine(self.settings, self.loop, self.store, pipelines, self.models)
+        self.engine.attach(self.link)
+        self.engine.rebuild()
+
+    def restart(self) -> None:
+        """What was submitted to the store may have been committed or not; here it is, as the writer ends in order."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        assert self.store.close()
+        self.loop.close()
+
+    def deliver(self, *payloads: bytes, topic: str = "s/a", qos: int = 1, dup: bool = False, first: int = 1) -> None:
+        self.engine.on_deliveries(
+            [
+                Delivery(topic, payload, qos, False, dup, mid, self.generation, NO_PROPERTIES)
+                for mid, payload in enumerate(payloads, first)
+            ]
+        )
+
+    def settle(self) -> None:
+        """Until everything that can be committed is."""
+        assert self.loop.run_until(lambda: self.engine.idle, 10)
+
+    def rows(self, kind: str) -> list[Any]:
+        reader = self.store.open_reader()
+        found: list[Any] = []
+        after, more = 0, True
+        while more:
+            page, more = reader.outbox_page("fleet", after)
+            found += page
+            after = page[-1].seq if page else after
+        reader.close()
+        return [row.payload for row in found if row.kind == kind]
+
+    def results(self) -> list[Result]:
+        return [decode(payload, Result) for payload in self.rows("result")]
+
+    def notes(self) -> list[Note]:
+        return [decode(payload, Note) for payload in self.rows("note")]
+
+
+def event(number: int, value: Any = None) -> bytes:
+    seconds = f"2024-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}Z"
+    return json.dumps({"id": f"e{number}", "time": seconds, "v": number if value is None else value}).encode()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    worlds: list[World] = []
+
+    def build(*pipelines: PipelineSettings, **store: Any) -> World:
+        worlds.append(World(tmp_path, pipelines, **store))
+        return worlds[-1]
+
+    yield build
+    for world in worlds:
+        world.stop()
+
+
+def test_an_event_whose_result_is_ready_becomes_an_outbox_row_alone(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(event(1), event(2))
+    world.settle()
+    assert [result.outcome.values for result in world.results()] == [{"v": 1}, {"v": 2}]
+    assert world.store.counts.journal_rows == 0
+    assert world.link.acked == [1, 2]
+
+
+def test_nothing_is_acknowledged_before_it_is_on_disk(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(event(1))
+    assert world.link.acked == []
+    world.settle()
+    assert world.link.acked == [1]
+
+
+def test_an_event_that_waits_for_a_slow_model_is_journaled_and_acknowledged(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", model="m"))
+    world.deliver(event(1))
+    world.settle()
+    assert (world.link.acked, world.store.counts.journal_rows, world.results()) == ([1], 1, [])
+    world.models.answer()
+    world.settle()
+    assert world.store.counts.journal_rows == 0
+    assert [result.outcome.score for result in world.results()] == [1.0]
+    assert world.results()[0].model == REFERENCE
+
+
+def test_a_waiting_event_is_scored_after_a_restart(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", model="m"))
+    world.deliver(event(1), event(2))
+    world.settle()
+    world.restart()
+    assert len(world.models.waiting) == 2
+    world.models.answer(2)
+    world.settle()
+    assert [result.outcome.score for result in world.results()] == [1.0, 2.0]
+
+
+def test_one_pipeline_does_not_let_go_of_what_another_still_needs(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"), pipeline("three", size=3, step=1))
+    world.deliver(event(1), event(2), event(3))
+    world.settle()
+    assert world.store.counts.journal_rows == 2
+    world.restart()
+    world.deliver(event(4))
+    world.settle()
+    windows = [result.outcome.values["v"] for result in world.results() if result.pipeline == "three"]
+    assert windows == [[1, 2, 3], [2, 3, 4]]
+    assert [result.outcome.values["v"] for result in world.results() if result.pipeline == "echo"] == [1, 2, 3, 4]
+
+
+def test_a_repeat_gives_no_second_result_and_is_acknowledged(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(event(1))
+    world.settle()
+    world.restart()
+    world.deliver(event(1), event(1, 99))
+    world.settle()
+    assert len(world.results()) == 1
+    assert world.engine.counters["events_repeated"] == 2
+    assert world.link.acked == [1, 2]
+
+
+def test_an_event_without_id_and_time_is_a_repeat_only_if_it_is_marked_so(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(b'{"v": 1}')
+    world.deliver(b'{"v": 1}', first=2)
+    world.settle()
+    assert len(world.results()) == 2
+    world.deliver(b'{"v": 1}', first=2, dup=True)
+    world.settle()
+    assert len(world.results()) == 2
+    world.deliver(b'{"v": 3}', first=3, dup=True)
+    world.settle()
+    assert len(world.results()) == 3
+
+
+def test_bytes_that_are_no_payload_are_counted_told_and_acknowledged(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(b"\xff\xfe", b"{", event(1), b"{")
+    world.settle()
+    assert world.link.acked == [1, 2, 3, 4]
+    assert len(world.results()) == 1
+    assert world.engine.counters["dead_not_json"] + world.engine.counters["dead_not_utf8"] == 3
+    assert {note.reason for note in world.notes()} <= {Reason.NOT_JSON, Reason.NOT_UTF8}
+    assert world.notes()
+
+
+def test_an_event_that_no_pipeline_wants_is_counted_and_acknowledged(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(event(1), topic="other/a")
+    world.settle()
+    assert (world.link.acked, world.engine.counters["events_unrouted"]) == ([1], 1)
+
+
+def test_a_failed_answer_becomes_a_note_and_the_window_is_done(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", model="m"))
+    world.models.failing = Failure(Reason.POISON_INPUT, "it kills")
+    world.deliver(event(1))
+    world.models.answer()
+    world.settle()
+    assert (world.results(), [note.reason for note in world.notes()]) == ([], [Reason.POISON_INPUT])
+    world.restart()
+    assert world.models.waiting == []
+
+
+def test_a_full_store_withholds_acknowledgements_until_there_is_room(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"), max_outbox_rows=2)
+    world.deliver(event(1), event(2))
+    world.settle()
+    world.deliver(event(3), first=3)
+    assert not world.loop.run_until(lambda: world.engine.idle, 0.3)
+    assert world.link.acked == [1, 2]
+    assert world.engine.counters["commits_refused"] >= 1
+    world.store.submit(Batch(delivered=[1]))
+    world.settle()
+    assert world.link.acked == [1, 2, 3]
+    assert [result.outcome.values["v"] for result in world.results()] == [2, 3]
+
+
+def test_qos_0_beyond_its_buffer_is_dropped_and_counted(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo", qos=0), max_outbox_rows=1)
+    world.deliver(event(0), qos=0)
+    world.settle()
+    for number in range(1, 20):
+        world.deliver(event(number), qos=0)
+    world.loop.run_until(lambda: False, 0.2)
+    counters = world.engine.counters
+    assert counters["events"] == 20
+    assert counters["qos0_overflow"] + counters["results"] == 20
+    assert counters["results"] <= 1 + 5 + 1  # committed, buffered, and in the commit that is refused
+
+
+def test_a_late_event_is_counted_and_not_scored(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", kind=WindowKind.TIME, size=10))
+    world.deliver(event(1), event(25), event(3))
+    world.settle()
+    assert world.engine.counters["events_late"] == 1
+    assert [result.outcome.values["v"] for result in world.results()] == [1]
+
+
+WINDOWS = (
+    {"size": 1},
+    {"size": 4, "step": 1},
+    {"size": 3},
+    {"kind": WindowKind.TIME, "size": 5},
+    {"kind": WindowKind.TIME, "size": 6, "step": 2, "lateness": 3},
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6), crashes=st.lists(st.integers(1, 6), max_size=5))
+def test_restarts_anywhere_give_the_results_of_an_uninterrupted_run(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, crashes: list[int]
+) -> None:
+    """Three sensors, some events late or repeated, answers late too; what was not acknowledged comes again after a crash."""
+    chance = random.Random(seed)
+    pipelines = tuple(
+        pipeline(f"p{number}", model="m" if number % 2 else None, **window) for number, window in enumerate(WINDOWS)
+    )
+    stream = []
+    for number in range(40):
+        at = max(0, number - (chance.randrange(6) if chance.random() < 0.2 else 0))
+        stream.append((f"s/{chance.choice('abc')}", _event(number, at)))
+    stream += [chance.choice(stream) for _ in range(3)]
+
+    def run(path: Path, pauses: list[int]) -> set[tuple[str, str, str]]:
+        world = World(path, pipelines)
+        pending = list(enumerate(stream, 1))
+        acked = 0
+        for size in [*pauses, len(stream)]:
+            for mid, (topic, payload) in pending[:size]:
+                world.deliver(payload, topic=topic, first=mid)
+                if chance.random() < 0.3:
+                    world.models.answer(chance.randrange(4))
+                if chance.random() < 0.3:
+                    world.settle()
+            if size >= len(pending):
+                break
+            acked += len(world.link.acked)
+            world.link.acked.clear()
+            world.restart()  # also what was submitted but not yet acknowledged is on disk: the broker sends it again
+            pending = list(enumerate(stream, 1))[acked:]
+        for _ in range(100):
+            world.settle()
+            if not world.models.waiting:
+                break
+            world.models.answer(50)
+        found = [
+            (item.pipeline, item.result_id, json.dumps(item.outcome.scores or item.outcome.values)) for item in world.results()
+        ]
+        assert len({result_id for _, result_id, _ in found}) == len(found)
+        world.stop()
+        return set(found)
+
+    expected = run(tmp_path_factory.mktemp("whole"), [])
+    assert run(tmp_path_factory.mktemp("cut"), crashes) == expected
+
+
+def _event(number: int, at: int) -> bytes:
+    return json.dumps({"id": f"e{number}", "time": f"2024-01-01T00:00:{at:02}Z", "v": number}).encode()
