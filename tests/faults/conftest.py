@@ -29,7 +29,8 @@ from edge_agent.updates.ledger import Installed, Ledger
 from edge_agent.updates.store import LEDGER_KEY
 from fleet_contract.messages import DesiredModel
 from fleet_controller.demo.brokers import Broker, Kind, Role
-from fleet_controller.demo.reconcile import Reconciled, compare, expected_ids, read_rows
+from fleet_controller.demo.evidence import ResultsDatabase
+from fleet_controller.demo.reconcile import Reconciled, compare, expected_ids
 from fleet_controller.enrolment.devices import Enrolment
 from fleet_controller.registry.bundles import build_bundle
 from fleet_controller.registry.keys import create_key_file
@@ -292,7 +293,7 @@ class World:
             nonlocal quiet
             status = self.status()
             now = status is not None and self._ready() and status["outbox_rows"] == 0 and status["workers"][0]["queue"] == 0
-            rows = len(read_rows(self.database_url)) if now else -1
+            rows = self._count() if now else -1
             quiet = quiet + 1 if now and rows == self._rows else 0
             self._rows = rows
             return quiet >= 25
@@ -300,10 +301,16 @@ class World:
         self._rows = -1
         until(is_quiet, f"the outbox is empty; {self.status()}", 90.0)
 
+    def _count(self) -> int:
+        with closing(ResultsDatabase(self.database_url)) as database:
+            return database.count_results()
+
     def reconcile(self, pipeline: str) -> Reconciled:
         """What the sensor's log demands against what the controller's database holds."""
+        with closing(ResultsDatabase(self.database_url)) as database:
+            rows = database.results()
         expected = expected_ids(self._config, pipeline, self.sensor.log)
-        return compare(DEVICE, pipeline, self.sensor.sent, expected, read_rows(self.database_url))
+        return compare(DEVICE, pipeline, self.sensor.sent, expected, rows)
 
 
 def put_in_state(state: Path, bundle: Path, digest: str, version: str) -> None:
