@@ -13,6 +13,8 @@ _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})([.,][0-9]+)?)?)?\s?"
     r"([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
+_PLAIN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]+)?Z").fullmatch
+"""What nearly every sensor sends, and needs no rewriting."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -57,6 +59,9 @@ def format_micros(micros: int) -> str | None:
 
 
 def _read_text(value: str, naive: tzinfo) -> tuple[str, bool]:
+    if _PLAIN(value):
+        datetime.fromisoformat(value)
+        return value, False
     match = _RFC3339.fullmatch(value)
     if match is None:
         raise ValueError(f"{value[:64]!r} is not an RFC 3339 time")

@@ -141,17 +141,20 @@ def windows(draw: st.DrawFn) -> WindowSettings:
     return WindowSettings(kind=WindowKind.TIME, size=size, step=step, lateness=draw(st.sampled_from([0.0, 0.5, 3.0])))
 
 
-STREAMS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(-4, 40).map(lambda value: value / 2)), max_size=30).map(
-    lambda items: [Reading(str(number), device, time) for number, (device, time) in enumerate(items)]
-)
-RISING = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([-1.5, 0.0, 0.5, 1.0, 1.5, 7.0])), max_size=30).map(
+STREAMS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(-4, 40).map(lambda value: value / 2)), min_size=8, max_size=24
+).map(lambda items: [Reading(str(number), device, time) for number, (device, time) in enumerate(items)])
+RISING = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from([-1.5, 0.0, 0.5, 1.0, 1.5, 7.0])), min_size=8, max_size=24
+).map(
     lambda items: [
         Reading(str(number), device, sum(step for _, step in items[: number + 1])) for number, (device, _) in enumerate(items)
     ]
 )
 STEPS = st.lists(
     st.sampled_from(["take", "take", "take", "take", "answer one", "answer two", "commit", "crash", "crash in acks"]),
-    max_size=120,
+    min_size=30,
+    max_size=70,
 )
 
 
