@@ -6,13 +6,13 @@ repeats included. Neither side uses a counter of ours.
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
+from fleet_controller.demo.evidence import Row
+from fleet_controller.demo.processes import clean_environment, module_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class ReplayFailed(RuntimeError):
 def expected_ids(config: Path, pipeline: str, events: Path) -> list[str]:
     """Result ids that `edge-agent replay` computes; raises ReplayFailed."""
     done = subprocess.run(
-        [sys.executable, "-m", "edge_agent.cli", "replay", "--config", str(config), "--pipeline", pipeline, str(events)],
+        module_command("edge_agent.cli", "replay", "--config", str(config), "--pipeline", pipeline, str(events)),
+        env=clean_environment(),
         capture_output=True,
         check=False,
         timeout=600,
@@ -50,38 +51,6 @@ def expected_ids(config: Path, pipeline: str, events: Path) -> list[str]:
     if done.returncode:
         raise ReplayFailed(f"edge-agent replay of {events}: {done.stderr.decode(errors='replace').strip()}")
     return [json.loads(line)["result_id"] for line in done.stdout.splitlines()]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the results table."""
-
-    device: str
-    pipeline: str
-    result_id: str
-    window: str
-    """Sensor and events, from the stored payload: what one answer is about."""
-    model: str | None
-    release: int | None
-    received: float
-
-
-def read_rows(database_url: str) -> list[Row]:
-    """The results in the controller's database, in the order of their arrival."""
-    engine = create_engine(database_url)
-    try:
-        with engine.connect() as connection:
-            found = connection.execute(
-                text("SELECT device, pipeline, result_id, payload, model, release, received FROM results ORDER BY id")
-            )
-            return [Row(row[0], row[1], row[2], _window(row[3]), row[4], row[5], row[6]) for row in found]
-    finally:
-        engine.dispose()
-
-
-def _window(payload: bytes) -> str:
-    result = json.loads(payload)
-    return json.dumps([result["source"], result["window"], result["events"]], sort_keys=True)
 
 
 def compare(device: str, pipeline: str, sent: int, expected: Iterable[str], rows: Iterable[Row]) -> Reconciled:
