@@ -1,0 +1,133 @@
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from edge_agent.commands.executor import Executor
+from edge_agent.logs import RecentLines
+from fleet_contract.messages import Command, Log, Reply, ReplyStatus
+from fleet_contract.reasons import Reason
+from fleet_contract.topics import Up
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Values:
+    """A key-value store that commits when told, or fails."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, bytes] = {}
+        self.error: Exception | None = None
+        self.pending: list[Callable[[], None]] = []
+
+    def get(self, key: str) -> bytes | None:
+        return self.stored.get(key)
+
+    def put(self, values: dict[str, bytes], done: Callable[[Exception | None], None]) -> None:
+        def commit() -> None:
+            if self.error is None:
+                self.stored.update(values)
+            done(self.error)
+
+        self.pending.append(commit)
+
+    def commit(self) -> None:
+        for call in self.pending:
+            call()
+        self.pending.clear()
+
+
+class World:
+    def __init__(self, values: Values | None = None) -> None:
+        self.values = values or Values()
+        self.sent: list[tuple[Up, Reply | Log]] = []
+        self.restarted: list[str] = []
+        self.recent = RecentLines()
+        self.executor = Executor(
+            self.values,
+            lambda channel, message: self.sent.append((channel, message)),
+            status=lambda: {"device": "d"},
+            restart_model=self._restart,
+            recent=self.recent,
+            now=lambda: NOW,
+        )
+
+    def _restart(self, name: str) -> None:
+        if name != "frost":
+            raise KeyError(name)
+        self.restarted.append(name)
+
+    def run(self, name: str, correlation: str = "c", **arguments: Any) -> Reply:
+        expires = (NOW + timedelta(minutes=1)).isoformat()
+        command = Command(correlation=correlation, name=name, arguments=arguments, expires=expires)
+        self.executor.on_command(command)
+        self.values.commit()
+        reply = self.sent[-1][1]
+        assert isinstance(reply, Reply)
+        return reply
+
+
+@pytest.fixture(autouse=True)
+def _root_level() -> Iterator[None]:
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
+
+
+def test_nothing_is_executed_before_its_id_is_durable() -> None:
+    world = World()
+    expires = (NOW + timedelta(minutes=1)).isoformat()
+    world.executor.on_command(Command(correlation="c", name="restart-model", arguments={"model": "frost"}, expires=expires))
+    assert (world.restarted, world.sent) == ([], [])
+    world.values.commit()
+    assert world.restarted == ["frost"]
+
+
+def test_a_command_that_comes_again_after_a_restart_is_not_executed_again() -> None:
+    first = World()
+    first.run("restart-model", model="frost")
+    second = World(first.values)
+    reply = second.run("restart-model", model="frost")
+    assert (second.restarted, reply.status, reply.reason) == ([], ReplyStatus.ERROR, Reason.REPEATED)
+
+
+def test_a_command_whose_id_cannot_be_stored_is_not_executed_and_may_come_again() -> None:
+    world = World()
+    world.values.error = OSError("disk full")
+    assert world.run("restart-model", model="frost").reason == Reason.DISK_FULL
+    world.values.error = None
+    assert world.run("restart-model", model="frost").status is ReplyStatus.OK
+    assert world.restarted == ["frost"]
+
+
+def test_the_answers_say_what_was_done() -> None:
+    world = World()
+    assert world.run("ping", "1").result == {"time": NOW.isoformat()}
+    assert world.run("status", "2").result == {"device": "d"}
+    assert world.run("set-log-level", "3", level="debug").result == {"level": "debug"}
+    assert logging.getLogger().level == logging.DEBUG
+    assert world.run("restart-model", "4", model="nope").reason == Reason.BAD_ARGUMENT
+    assert world.run("reboot", "5").reason == Reason.UNKNOWN_COMMAND
+
+
+def test_log_lines_come_in_parts_that_are_numbered_and_end() -> None:
+    world = World()
+    for number in range(250):
+        world.recent.emit(logging.makeLogRecord({"msg": f"line {number}"}))
+    reply = world.run("collect-logs", lines=220)
+    parts = [message for channel, message in world.sent if channel is Up.LOG]
+    assert [(part.part, part.last, len(part.lines)) for part in parts if isinstance(part, Log)] == [
+        (0, False, 100),
+        (1, False, 100),
+        (2, True, 20),
+    ]
+    assert reply.result == {"count": 220}
+
+
+def test_no_lines_are_one_empty_last_part() -> None:
+    world = World()
+    world.run("collect-logs")
+    (part,) = [message for channel, message in world.sent if isinstance(message, Log)]
+    assert (part.last, part.lines) == (True, ())
