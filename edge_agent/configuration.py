@@ -24,6 +24,7 @@ from edge_agent.settings import AgentSettings, Format, WindowKind
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
 
 ENV_PREFIX: Final = "SMALLHOLD_AGENT__"
+MOST_OVERLAP: Final = 10_000
 NOT_INHERITED: Final = ("username", "password_file", "cert_file", "key_file")
 """Credentials for the fleet broker are never offered to the site broker."""
 
@@ -133,6 +134,8 @@ def _find_window_problems(key: str, window: Any) -> Iterable[tuple[str, str]]:
         yield f"{key}.window.size", "must be above 0"
     if window.step is not None and not 0 < window.step <= window.size:
         yield f"{key}.window.step", "must be above 0 and not above size"
+    elif window.kind is WindowKind.TIME and window.step is not None and window.size / window.step > MOST_OVERLAP:
+        yield f"{key}.window.step", f"every event would be in more than {MOST_OVERLAP} windows; use a longer step"
     if window.lateness < 0:
         yield f"{key}.window.lateness", "must not be negative"
     if window.kind is WindowKind.COUNT:

@@ -10,11 +10,12 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Final, Protocol
 
 from edge_agent.inference.answers import Answer, Failure, ModelInput
 from edge_agent.ingest.events import DeadLetter
-from edge_agent.ingest.identity import identify, sample_id
+from edge_agent.ingest.identity import KEY_BYTES, identify, sample_id
 from edge_agent.ingest.recent import RecentKeys
 from edge_agent.ingest.samples import to_samples
 from edge_agent.journal.batch import SITE, JournalRow, OutboxRow, pack_properties, unpack_properties
@@ -171,7 +172,7 @@ class Engine:
                 continue
             identity = identify(delivery.topic, delivery.payload, decoded, lambda: f"{self._store.stream}-{taking.event_no}")
             if not rebuilding:
-                key = identity.key if number == 0 else identity.key[:-1] + bytes([identity.key[-1] ^ number])
+                key = identity.key if number == 0 else blake2b(identity.key + b"%d" % number, digest_size=KEY_BYTES).digest()
                 repeat = (delivery.dup and key in self._unnamed) if identity.fresh else key in known
                 if repeat:
                     self.counters["events_repeated"] += 1
@@ -238,7 +239,8 @@ class Engine:
     def _answered(self, pipeline: Pipeline, window: ClosedWindow, answer: Answer | Failure) -> None:
         if isinstance(answer, Answer):
             manifest = answer.manifest
-            misfit = find_misfit(window, pipeline.settings.inputs, manifest)
+            settings = pipeline.settings
+            misfit = find_misfit(window, settings.inputs, manifest, settings.decision.label)
             if misfit is None:
                 outcome = pipeline.decide(window, answer.scores, manifest.labels, manifest.decision)
                 self._finish(pipeline, window, outcome, answer.model)

@@ -1,6 +1,7 @@
 """Notes: things that the controller must hear about. They leave the outbox on its acknowledgement alone."""
 
 import base64
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from edge_agent.journal.batch import OutboxRow
 from fleet_contract.messages import Note, NoteKind, UpdateState, encode
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import Up, up
+
+log = logging.getLogger(__name__)
 
 REPEAT_AFTER: Final = 60.0
 """Seconds in which dead letters of one topic and reason are counted instead of told one by one."""
@@ -37,7 +40,9 @@ class Notes:
         state: UpdateState | None = None,
         fields: dict[str, Any] | None = None,
     ) -> None:
-        """Put one note into the outbox."""
+        """Put one note into the outbox, and say the same in the log."""
+        said = {"kind": kind.value, "reason": reason, "detail": detail, "model": model, "release": release}
+        log.log(logging.WARNING if reason else logging.INFO, "note", extra={key: value for key, value in said.items() if value})
         note = Note(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             kind=kind,

@@ -122,7 +122,8 @@ class _Run:
             self._pipeline.finish(window)
             return
         manifest = answer.manifest
-        misfit = find_misfit(window, self._pipeline.settings.inputs, manifest)
+        settings = self._pipeline.settings
+        misfit = find_misfit(window, settings.inputs, manifest, settings.decision.label)
         if misfit is not None:
             raise ReplayError(f"{window.key}: {misfit}")
         outcome = self._pipeline.decide(window, answer.scores, manifest.labels, manifest.decision)

@@ -27,8 +27,14 @@ def to_model_input(window: ClosedWindow, inputs: Mapping[str, str]) -> ModelInpu
     return ModelInput(values, times, last.text)
 
 
-def find_misfit(window: ClosedWindow, inputs: Mapping[str, str], manifest: Manifest) -> str | None:
-    """Why the window cannot be put to the model (too few events, a unit that it was not trained on); None if it can."""
+def find_misfit(window: ClosedWindow, inputs: Mapping[str, str], manifest: Manifest, label: str | None = None) -> str | None:
+    """Why pipeline and model do not fit; None if they do.
+
+    Too few events, a unit that the model was not trained on, or a decision on a `label` that it does not know.
+    """
+    if label is not None and label not in manifest.labels:
+        known = ", ".join(manifest.labels) or "none"
+        return f"the pipeline decides on the label {label!r}, the model's labels are: {known}"
     if len(window.events) < manifest.window:
         return f"the window holds {len(window.events)} events, the model needs {manifest.window}"
     for item in manifest.inputs:

@@ -97,6 +97,11 @@ def test_a_source_that_covers_the_contract_is_refused(tmp_path: Path, topic: str
             '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n[pipelines.window]\nsize = 2\nstep = 3',
             "pipelines[0].window.step",
         ),
+        (
+            '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n'
+            '[pipelines.window]\nkind = "time"\nsize = "1d"\nstep = "1s"',
+            "pipelines[0].window.step",
+        ),
         ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = 5', "pipelines[0].source.topic"),
     ],
 )

@@ -68,3 +68,9 @@ def test_a_window_with_another_unit_than_the_models_is_a_misfit_wherever_it_stan
 def test_a_window_of_fewer_events_than_the_model_needs_is_a_misfit() -> None:
     misfit = find_misfit(window({"temperature": 1}), {}, manifest(least=3))
     assert misfit == "the window holds 1 events, the model needs 3"
+
+
+def test_a_decision_on_a_label_that_the_model_does_not_know_is_a_misfit() -> None:
+    misfit = find_misfit(window({"temperature": 1}), {}, manifest(), "frots")
+    assert misfit is not None
+    assert "frots" in misfit
