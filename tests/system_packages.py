@@ -7,6 +7,7 @@ import sys
 
 PROGRAMS = {
     "mosquitto": "mosquitto",
+    "systemd-analyze": "systemd",
 }
 """Program to the Debian package that holds it."""
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))

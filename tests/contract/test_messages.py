@@ -1,6 +1,8 @@
 """Every message goes to JSON and back, fits the schema that is published for it, and bears fields of a newer release."""
 
+import itertools
 import json
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return ANYTHING
     if isinstance(kind, type) and issubclass(kind, Message):
         return messages(kind)
-    origin, parts = getattr(kind, "__origin__", None), getattr(kind, "__args__", ())
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is dict:
         return st.dictionaries(values(parts[0]), values(parts[1]), max_size=3)
     if origin is tuple and parts[-1] is Ellipsis:
@@ -160,4 +162,4 @@ def test_the_history_names_every_version_that_is_spoken() -> None:
 def test_ranges_hold_exactly_the_numbers_that_were_given(numbers: list[int]) -> None:
     ranges = to_ranges(numbers)
     assert {number for first, last in ranges for number in range(first, last + 1)} == set(numbers)
-    assert all(later[0] > earlier[1] + 1 for earlier, later in zip(ranges, ranges[1:], strict=False))
+    assert all(later[0] > earlier[1] + 1 for earlier, later in itertools.pairwise(ranges))
