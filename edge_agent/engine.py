@@ -205,8 +205,9 @@ class Engine:
         if not rebuilding:
             self.counters["events_late"] += fed.late
             self.counters["events_untimed"] += fed.untimed
+        taking.scoring += len(fed.closed)
         for window in fed.closed:
-            self._score(pipeline, window)
+            self._score(pipeline, window, taking)
 
     def _release(self, positions: Sequence[int]) -> None:
         for position in positions:
@@ -225,35 +226,46 @@ class Engine:
 
     # ---- scoring and deciding
 
-    def _score(self, pipeline: Pipeline, window: ClosedWindow) -> None:
+    def _score(self, pipeline: Pipeline, window: ClosedWindow, closer: Taking) -> None:
         settings = pipeline.settings
         if settings.model is None:
-            self._finish(pipeline, window, readings(window), None)
+            self._finish(pipeline, window, closer, readings(window), None)
             return
         self._models.submit(
             settings.model,
             to_model_input(window, settings.inputs),
-            lambda answer: self._answered(pipeline, window, answer),
+            lambda answer: self._answered(pipeline, window, closer, answer),
         )
 
-    def _answered(self, pipeline: Pipeline, window: ClosedWindow, answer: Answer | Failure) -> None:
+    def _answered(self, pipeline: Pipeline, window: ClosedWindow, closer: Taking, answer: Answer | Failure) -> None:
         if isinstance(answer, Answer):
             manifest = answer.manifest
             settings = pipeline.settings
             misfit = find_misfit(window, settings.inputs, manifest, settings.decision.label)
             if misfit is None:
                 outcome = pipeline.decide(window, answer.scores, manifest.labels, manifest.decision)
-                self._finish(pipeline, window, outcome, answer.model)
+                self._finish(pipeline, window, closer, outcome, answer.model)
             else:
                 answer = Failure(Reason.WRONG_SHAPE, misfit)
         if isinstance(answer, Failure):
             self.counters[f"dead_{answer.reason}"] += 1
             self.notes.dead_letter(window.key, b"", answer.reason, answer.detail, pipeline.settings.name)
-            self._finish(pipeline, window, None, None)
+            self._finish(pipeline, window, closer, None, None)
         self._flush()
 
-    def _finish(self, pipeline: Pipeline, window: ClosedWindow, outcome: Outcome | None, model: ModelRef | None) -> None:
-        """A window is done: its result, its mark and the release of its events go into one commit."""
+    def _finish(
+        self,
+        pipeline: Pipeline,
+        window: ClosedWindow,
+        closer: Taking,
+        outcome: Outcome | None,
+        model: ModelRef | None,
+    ) -> None:
+        """A window is done: its result, its mark and the release of its events go into one commit.
+
+        `closer` is the event that closed it, which for a window of time is not one of its events.
+        """
+        closer.scoring -= 1
         pending = self._next
         pending.touch()
         settings = pipeline.settings
@@ -264,8 +276,7 @@ class Engine:
                 pending.batch.outbox.append(OutboxRow("result", settings.local_topic, payload, durable=False, link=SITE))
             self.counters["results"] += 1
             if model is not None:
-                started = self._takings[window.events[-1].position >> INDEX_BITS].started
-                pending.scored.append((model.name, model.release, started))
+                pending.scored.append((model.name, model.release, closer.started))
         pipeline.finish(window)
         pending.states[settings.name, window.key] = pipeline
         self._release([event.position for event in window.events])

@@ -14,13 +14,15 @@ from edge_agent.pipeline.pipeline import Pipeline
 class Taking:
     """One event (one MQTT message) on its way."""
 
-    __slots__ = ("delivery", "event_no", "holds", "journaled", "started")
+    __slots__ = ("delivery", "event_no", "holds", "journaled", "scoring", "started")
 
     def __init__(self, event_no: int, delivery: Delivery | None, started: float) -> None:
         self.event_no = event_no
         self.delivery = delivery
         """None for an event that was read back from the journal."""
         self.holds = 0
+        self.scoring = 0
+        """Windows that this event closed and that are not finished."""
         self.journaled = delivery is None
         self.started = started
         """When it arrived, on the monotonic clock."""
@@ -49,5 +51,8 @@ class GroupCommit:
 
     @property
     def waiting(self) -> bool:
-        """Whether an event in it is not done, so that a short wait may spare its journal row."""
-        return any(taking.holds for taking in self.takings)
+        """Whether an answer is on its way that a short wait would bring into this very commit.
+
+        An event that a window goes on holding is not waited for: it needs its journal row in any case.
+        """
+        return any(taking.scoring for taking in self.takings)
