@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-SECONDS_BETWEEN_EVENTS: Final = {"weather": 0.2, "flow": 0.2, "reports": 0.6}
-"""Real seconds between two events of one sensor, that is one recorded day, one hour, one report."""
+SECONDS_BETWEEN_EVENTS: Final = {"weather": 0.25, "flow": 0.25, "reports": 0.6}
+"""Real seconds between two events of one sensor, that is one recorded day, one hour, one report. The shortest recording lasts
+four and a half minutes so, which a slow machine may need."""
 HEALTH_INTERVAL: Final = 2.0
 
 

@@ -98,7 +98,7 @@ def _mark(mark: Mark, scale: _Scale, number: int) -> str:
         width = scale.x(min(mark.end, scale.x_top)) - left
         return (
             f'<rect x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM}" fill="#f3e3d3"/>'
-            f'<text x="{left + 4:.1f}" y="{TOP + 11}" fill="#8a5a2b">{escape(mark.text)}</text>'
+            f'<text x="{left + 4:.1f}" y="{TOP + 37}" fill="#8a5a2b">{escape(mark.text)}</text>'
         )
     # Neighbouring texts stand on two levels, so that they stay readable where two moments are close.
     level = TOP + 11 + 13 * (number % 2)

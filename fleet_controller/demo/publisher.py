@@ -75,14 +75,17 @@ class Publisher:
         self._waiting: list[paho.MQTTMessageInfo] = []
 
     def run(self) -> int:
-        """Publish until stopped or the recordings end; returns 0 when the broker has acknowledged all of it, otherwise 1."""
+        """Publish until stopped; a recording that ends before is not repeated.
+
+        Returns 0 when the broker has acknowledged all of it, otherwise 1.
+        """
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 3600
         self._client.connect(self._plan.host, self._plan.port, clean_start=False, properties=properties)
         self._client.loop_start()
         log.info("publishing %s", ", ".join(f"{stream.kind} of {stream.place}" for stream in self._plan.streams))
         due = {stream.log: time.monotonic() for stream in self._plan.streams}
-        while due and not self.stopping.is_set():
+        while not self.stopping.is_set():
             now = time.monotonic()
             for stream in self._plan.streams:
                 if stream.log in due and due[stream.log] <= now:
@@ -92,8 +95,7 @@ class Publisher:
                         continue
                     self._publish(stream, event)
                     due[stream.log] += stream.interval
-            if due:
-                self.stopping.wait(max(0.0, min(due.values()) - time.monotonic()))
+            self.stopping.wait(max(0.0, min(due.values()) - time.monotonic()) if due else None)
         end = time.monotonic() + FINISH_TIMEOUT
         for info in self._waiting:
             info.wait_for_publish(max(0.0, end - time.monotonic()))

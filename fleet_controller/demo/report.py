@@ -36,7 +36,7 @@ def render(summary: Summary, told: Told, rows: Sequence[Row], health: Sequence[H
         fleet=_fleet(summary),
         arrivals=draw(Plot(f"results that reached the database, per {BIN_SECONDS:.0f} s", arrivals(rows, started), marks)),
         latency=draw(Plot("ms on the device, from event to committed result", latencies(health, started), marks)),
-        queues=draw(Plot("results waiting on the device", queues(health, started), marks)),
+        queues=draw(Plot("results waiting on the device", queues(told, started), marks)),
         percentiles=_percentiles(summary.latency_ms),
         refusals=_refusals(summary.refusals),
         during=_during(summary),
@@ -52,13 +52,17 @@ def arrivals(rows: Iterable[Row], started: float) -> list[Line]:
         bins[row.device][int((row.received - started) // BIN_SECONDS)] += 1
     last = max((number for counts in bins.values() for number in counts), default=0)
     return [
-        Line(device, [((number + 0.5) * BIN_SECONDS, counts.get(number, 0)) for number in range(min(counts), last + 1)])
+        Line(
+            device,
+            [((number + 0.5) * BIN_SECONDS, counts.get(number, 0)) for number in range(min(counts), last + 1)],
+            _dash(device),
+        )
         for device, counts in sorted(bins.items())
     ]
 
 
 def latencies(health: Iterable[HealthRow], started: float) -> list[Line]:
-    """p50 (solid) and p95 (dashed) of the health messages, the slowest model of each kind of site."""
+    """p50 (solid) and p95 (dashed) of each model, means over its devices' health messages in bins of `BIN_SECONDS`."""
     seen: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in health:
         number = int((row.received - started) // BIN_SECONDS)
@@ -77,12 +81,20 @@ def latencies(health: Iterable[HealthRow], started: float) -> list[Line]:
     ]
 
 
-def queues(health: Iterable[HealthRow], started: float) -> list[Line]:
-    """Outbox rows of the health messages that arrived, so the time of the cut itself is a straight line."""
+def queues(told: Told, started: float) -> list[Line]:
+    """Outbox rows of each device, as `edge-agent status` showed them around the cut; none before."""
     seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for row in health:
-        seen[row.device].append((row.received - started, row.payload["outbox_rows"]))
-    return [Line(device, points) for device, points in sorted(seen.items())]
+    for at, device, rows in told.outboxes:
+        seen[device].append((at - started, rows))
+    return [
+        Line(device, [(0.0, 0.0), (told.cut[0] - started, 0.0), *points], _dash(device))
+        for device, points in sorted(seen.items())
+    ]
+
+
+def _dash(device: str) -> str:
+    """The second device of a site does nearly what the first does: dashes let both be seen."""
+    return "6 4" if device.endswith("2") else ""
 
 
 def _marks(told: Told, started: float) -> list[Mark]:

@@ -19,6 +19,8 @@ ROLLOUT_TIMEOUT: Final = 120.0
 SETTLE_TIMEOUT: Final = 120.0
 SOAK: Final = 4.0
 CUT_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 1.5
+"""Between two looks at the outboxes while the link is cut."""
 QUIET_SECONDS: Final = 4.0
 """How long the database must not grow at the end, with every outbox empty."""
 CALM_SECONDS: Final = 6.0
@@ -86,9 +88,9 @@ class Story:
 
     def _second_versions(self) -> None:
         numbers = {}
+        self._mark("version 2")
         for model, site in UPDATED.items():
             self._publish(model, "2.0.0")
-            self._mark(f"{model} 2.0.0")
             numbers[model] = self._world.operator.start_rollout(model, site, canary=1, soak=SOAK)
         for model, number in numbers.items():
             self._await_rollout(number, "done")
@@ -124,12 +126,8 @@ class Story:
         while time.time() < began + CUT_SECONDS:
             self._progress.waiting(f"cut off for {time.time() - began:.0f} of {CUT_SECONDS:.0f} s")
             world.processes.check()
-            time.sleep(0.5)
-        for device in DEVICES:
-            status = world.agent_status(device)
-            if status is None:
-                raise DemoError(f"{device.name} does not answer on its control socket")
-            self.told.outbox_peak[device.name] = status["outbox_rows"]
+            self.told.outbox_peak = self._look_at_outboxes()
+            time.sleep(LOOK_SECONDS)
         waiting = ", ".join(f"{name} {rows}" for name, rows in self.told.outbox_peak.items())
         self._progress.saw(f"results wait on the devices: {waiting}")
         world.http_link.restore()
@@ -138,9 +136,7 @@ class Story:
         self._progress.saw(f"the link is back after {self.told.cut[1] - began:.0f} s")
         wanted = before + sum(self.told.outbox_peak.values())
         self._await("all devices are online again", lambda: self._all(lambda view: view["online"]), START_TIMEOUT)
-        self._await_results(
-            "what had waited is in the database", lambda: world.database.count_results() >= wanted, SETTLE_TIMEOUT
-        )
+        self._await_results("what had waited is in the database", lambda: self._arrived(wanted), SETTLE_TIMEOUT)
         self._watch()
 
     def _finish(self) -> None:
@@ -157,6 +153,21 @@ class Story:
 
     # ---- parts of steps
 
+    def _look_at_outboxes(self) -> dict[str, int]:
+        """Device to rows in its outbox, as `edge-agent status` shows them."""
+        rows = {}
+        for device in DEVICES:
+            status = self._world.agent_status(device)
+            if status is None:
+                raise DemoError(f"{device.name} does not answer on its control socket")
+            rows[device.name] = status["outbox_rows"]
+            self.told.outboxes.append((time.time(), device.name, rows[device.name]))
+        return rows
+
+    def _arrived(self, wanted: int) -> bool:
+        self._look_at_outboxes()
+        return self._world.database.count_results() >= wanted
+
     def _publish(self, model: str, version: str) -> dict[str, Any]:
         world = self._world
         with as_file(files("fleet_controller.demo") / "models" / model / version) as folder:
@@ -168,11 +179,11 @@ class Story:
     def _refuse(self, version: str, why: str) -> None:
         operator = self._world.operator
         numbers = {}
+        self._mark(f"version {version[0]}")
         for model, site in UPDATED.items():
             release = self._publish(model, version)
             if version == TAMPERED:
                 _flip_one_byte(self._world, release["digest"].removeprefix("sha256:"))
-            self._mark(f"{model} {version}")
             numbers[model] = operator.start_rollout(model, site, canary=1, soak=SOAK)
         self._progress.saw(f"version {version} ({why}) is on its way to the canaries")
         for model, number in numbers.items():

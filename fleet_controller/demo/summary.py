@@ -158,6 +158,7 @@ def find_problems(
                 problems.append(f"{each.device}, {each.pipeline}: {count} {word} results")
         if not each.expected:
             problems.append(f"{each.device}, {each.pipeline}: no result was expected, so nothing was shown")
+    problems += [f"{device}: no result waited while the link was cut" for device, rows in told.outbox_peak.items() if not rows]
     reasons = {refusal["reason"] for refusal in told.refusals}
     problems += [f"no release was refused with {reason}" for reason in WANTED_REASONS if reason not in reasons]
     for refusal in told.refusals:

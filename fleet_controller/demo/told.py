@@ -18,6 +18,8 @@ class Told:
     cut: tuple[float, float] = (0.0, 0.0)
     outbox_peak: dict[str, int] = field(default_factory=dict)
     """Device to outbox rows just before the link came back."""
+    outboxes: list[tuple[float, str, int]] = field(default_factory=list)
+    """Time, device and rows in its outbox, around the cut."""
     attested: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """Device to model to what it attests at the end, while the sensors run."""
     online: dict[str, bool] = field(default_factory=dict)
