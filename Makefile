@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# ONNX Runtime from 1.29 on would write an id into the home folder and phone home.
+export ORT_DISABLE_TELEMETRY := 1
 STAMP := $(VENV)/.installed-
 
 .PHONY: demo test check format bench schemas models clean
