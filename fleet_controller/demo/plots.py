@@ -36,6 +36,8 @@ class Plot:
     unit: str
     lines: Sequence[Line]
     marks: Sequence[Mark] = field(default_factory=tuple)
+    x_top: float = 0.0
+    """Where the x axis ends; 0: where the last point is."""
 
 
 def nice_ticks(top: float, count: int = 4) -> list[float]:
@@ -73,7 +75,7 @@ class _Scale:
 
 def draw(plot: Plot) -> str:
     """The plot as one `<svg>` element."""
-    x_top = max((point[0] for line in plot.lines for point in line.points), default=1.0) or 1.0
+    x_top = plot.x_top or max((point[0] for line in plot.lines for point in line.points), default=1.0) or 1.0
     y_ticks = nice_ticks(max((point[1] for line in plot.lines for point in line.points), default=1.0))
     scale = _Scale(x_top, y_ticks[-1])
     parts = [

@@ -20,6 +20,11 @@ def render(summary: Summary, told: Told, rows: Sequence[Row], health: Sequence[H
     """The page. `started`: seconds since 1970, zero of every time axis."""
     template = Template((files("fleet_controller.demo") / "report_template.html").read_text(encoding="utf-8"))
     marks = _marks(told, started)
+    end = max(told.sensors_stopped, max((row.received for row in rows), default=0.0)) - started + BIN_SECONDS
+
+    def curves(unit: str, lines: Sequence[Line]) -> str:
+        return draw(Plot(unit, lines, marks, end))
+
     return template.substitute(
         verdict="passed" if summary.passed else "failed",
         verdict_text="Passed" if summary.passed else "Failed",
@@ -34,9 +39,9 @@ def render(summary: Summary, told: Told, rows: Sequence[Row], health: Sequence[H
         problems=_problems(summary.problems),
         timeline=_timeline(summary),
         fleet=_fleet(summary),
-        arrivals=draw(Plot(f"results that reached the database, per {BIN_SECONDS:.0f} s", arrivals(rows, started), marks)),
-        latency=draw(Plot("ms on the device, from event to committed result", latencies(health, started), marks)),
-        queues=draw(Plot("results waiting on the device", queues(told, started), marks)),
+        arrivals=curves(f"results that reached the database, per {BIN_SECONDS:.0f} s", arrivals(rows, started)),
+        latency=curves("ms on the device, from event to committed result", latencies(health, started)),
+        queues=curves("results waiting on the device", queues(told, started)),
         percentiles=_percentiles(summary.latency_ms),
         refusals=_refusals(summary.refusals),
         during=_during(summary),
