@@ -1,5 +1,6 @@
 """The counters that the agent publishes are those that the protocol document explains."""
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,9 @@ def test_every_counter_of_a_fresh_agent_is_explained(tmp_path: Path, explained: 
         mqtt=broker,
         site=broker,
     )
-    agent = Agent(settings)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    agent = Agent(settings)  # it sets the process's logging up, which is undone below
     try:
         counters = set(agent.counters())
     finally:
@@ -45,6 +48,8 @@ def test_every_counter_of_a_fresh_agent_is_explained(tmp_path: Path, explained: 
         agent.site_sender.close()
         agent.store.close()
         agent.loop.close()
+        root.handlers[:], root.level = before
+        logging.captureWarnings(False)
     assert len(counters) > 30
     assert sorted(counters - explained) == []
 
