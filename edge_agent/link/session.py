@@ -169,8 +169,8 @@ class Link:
             failures = backoff.failures_after(failures, ended.up_for)
             wait = backoff.delay(failures, self._settings.backoff_min, self._settings.backoff_max, self._random.random())
             if ended.up_for is None:
-                self._stats["connect_failures"] += 1
                 self._say_once("cannot connect to the broker", reason=ended.reason)
+                self._stats["connect_failures"] += 1  # behind the line, so that who sees the count finds the line
             self._wake.wait(wait)
 
     def _serve(self, generation: int) -> Ended:
