@@ -2,6 +2,8 @@
 # Installs the edge agent (or the controller) on Debian, Ubuntu or Raspberry Pi OS. Running it again upgrades in place and
 # changes no configuration. See deploy/README.md.
 set -euo pipefail
+# What is installed must be readable for the service, whatever root's own habit is.
+umask 022
 
 usage() {
     cat <<'TEXT'
