@@ -74,9 +74,9 @@ if [[ -n "$wheel" ]]; then
     requirement="$(realpath -- "$wheel")[$extras]"
 elif [[ -n "$package" ]]; then
     name="${package%%[=<>~!]*}"
-    requirement="$name[$extras]${package#"$name"}"
+    requirement="${name}[$extras]${package#"$name"}"
 else
-    requirement="$root_of_source[$extras]"
+    requirement="${root_of_source}[$extras]"
 fi
 
 [[ "$dry_run" == yes || $EUID -eq 0 ]] || fail 1 "must be run as root (or with --dry-run)"
