@@ -137,7 +137,7 @@ def _print_verdict(console: Console, summary: Summary, out: Path) -> None:
         f"in {summary.duration_s:.0f} s; see {out / 'report.html'} and {out / 'summary.json'}"
     )
     for problem in summary.problems:
-        console.print(f"[red]{problem}[/red]")
+        console.print(problem, style="red", markup=False)
 
 
 def _table(rows: list[TableRow]) -> Table:
@@ -162,7 +162,9 @@ def _table(rows: list[TableRow]) -> Table:
 
 
 def _tell_failure(console: Console, progress: Progress, world: World, error: Exception) -> None:
-    for name, tail in world.log_tails().items():
+    tails = world.log_tails()
+    # Where the error names a process, its log is the one to read.
+    for name, tail in {name: tail for name, tail in tails.items() if name in str(error)}.items() or tails.items():
         console.print(f"--- the end of {name}'s log", style="dim", markup=False)
         console.print(tail, markup=False, soft_wrap=True)
     step = progress.steps[-1] if progress.steps else None

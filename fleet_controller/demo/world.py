@@ -205,9 +205,9 @@ class World:
     def log_tails(self) -> dict[str, str]:
         """The end of every log, by name."""
         tails = {path.stem: self.processes.log_tail(path.stem) for path in sorted((self.folder / "logs").glob("*.log"))}
-        tails["site-broker"] = self._site_broker.log_tail()
+        tails["site-broker"] = _without_saving(self._site_broker.log_tail())
         if self._fleet_broker is not None:
-            tails["fleet-broker"] = self._fleet_broker.log_tail()
+            tails["fleet-broker"] = _without_saving(self._fleet_broker.log_tail())
         return {name: tail for name, tail in tails.items() if tail.strip()}
 
     def _secret(self, name: str, value: str) -> Path:
@@ -218,6 +218,11 @@ class World:
         ):
             f.write(value + "\n")
         return path
+
+
+def _without_saving(log: str) -> str:
+    """Mosquitto writes a line for each autosave, which tells nothing here."""
+    return "\n".join(line for line in log.splitlines() if "Saving in-memory database" not in line)
 
 
 def free_port() -> int:
