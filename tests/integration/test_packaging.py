@@ -95,6 +95,13 @@ def test_a_device_gets_nothing_of_the_controller(device: Path) -> None:
     assert run(device / "python", "-c", code, cwd=device).strip() == "[]"
 
 
+def test_fleet_on_a_device_says_in_one_line_what_is_missing(device: Path, tmp_path: Path) -> None:
+    done = subprocess.run([device / "fleet", "device", "list"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "smallhold[controller]" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_agent_works_on_a_device(device: Path, tmp_path: Path) -> None:
     version = json.loads(run(device / "edge-agent", "version", "-o", "json", cwd=tmp_path))
     assert version["version"] in run(device / "python", "-m", "pip", "list", "--format=json", cwd=tmp_path)
