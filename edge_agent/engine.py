@@ -61,6 +61,7 @@ class Engine:
     Args:
         pipelines: with their stored state already restored.
         on_scored: (model, release, seconds from arrival to commit) of each committed result of a model.
+        on_broken: a commit failed for good; no further one is made, and the daemon has to end.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Engine:
         models: Scorer,
         *,
         on_scored: Callable[[str, int, float], None] = lambda _model, _release, _seconds: None,
+        on_broken: Callable[[StoreError], None] = lambda _error: None,
     ) -> None:
         self._settings = settings.store
         self._qos0_buffer = settings.qos0_buffer
@@ -79,6 +81,7 @@ class Engine:
         self._store = store
         self._models = models
         self._on_scored = on_scored
+        self._on_broken = on_broken
         self._pipelines = tuple(pipelines)
         self.routes = Routes(pipelines)
         self.notes = Notes(settings.device, self.add_row)
@@ -92,6 +95,10 @@ class Engine:
         self._link: SiteLink | None = None
         self._next = GroupCommit()
         self._running: GroupCommit | None = None
+        self._refused = False
+        """The last commit was refused, and the time to try again has not come."""
+        self._gathering = False
+        """Deliveries are being taken over: a commit now could hold the acknowledgement of one without its journal row."""
         self._retry_delay = RETRY_MIN
         self._timer: Timer | None = None
         self._qos0_waiting = 0
@@ -105,12 +112,13 @@ class Engine:
 
     def rebuild(self) -> None:
         """Feed the journal to the pipelines again, at start: open windows stand as before, and finished ones stay finished."""
+        self._gathering = True
         for row in self._store.journal_rows():
             self._event_no = max(self._event_no, row.event_no)
             delivery = Delivery(row.topic, row.payload, row.qos, row.retain, False, 0, -1, unpack_properties(row.properties))
-            taking = Taking(row.event_no, None, time.monotonic())
-            self._feed(taking, delivery, rebuilding=True)
+            self._feed_safely(Taking(row.event_no, None, time.monotonic()), delivery, rebuilding=True)
             self.counters["events_rebuilt"] += 1
+        self._gathering = False
         self._flush()
 
     def add_row(self, row: OutboxRow) -> None:
@@ -132,8 +140,10 @@ class Engine:
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Take events over."""
         now = time.monotonic()
+        self._gathering = True
         for delivery in deliveries:
             self._take(delivery, now)
+        self._gathering = False
         self._flush()
 
     # ---- taking over
@@ -149,10 +159,23 @@ class Engine:
         pending.touch(now)
         self._event_no += 1
         taking = Taking(self._event_no, delivery, now)
-        if self._feed(taking, delivery, rebuilding=False):
+        if self._feed_safely(taking, delivery, rebuilding=False):
             pending.takings.append(taking)
             if not delivery.qos:
                 self._qos0_waiting += 1
+                pending.qos0 += 1
+
+    def _feed_safely(self, taking: Taking, delivery: Delivery, *, rebuilding: bool) -> bool:
+        """As `_feed`; an event that breaks it costs the others nothing, and what already holds it goes on holding it."""
+        try:
+            return self._feed(taking, delivery, rebuilding=rebuilding)
+        except Exception as error:  # a defect of ours, which must not stop the intake: the event is told of and acknowledged
+            self._loop.errors += 1
+            log.exception("an event could not be taken in", extra={"topic": delivery.topic})
+            self._tell_dead(delivery.topic, delivery.payload, Reason.WRONG_SHAPE, repr(error), "")
+            if taking.event_no in self._takings:
+                self._release([taking.event_no << INDEX_BITS])
+            return True
 
     def _feed(self, taking: Taking, delivery: Delivery, *, rebuilding: bool) -> bool:
         """Decode, drop repeats, feed the pipelines; False when nothing of the event is left to be done."""
@@ -180,8 +203,9 @@ class Engine:
                 new_keys.append(key)
                 if identity.fresh:
                     self._unnamed.append(key)
-            for sample in to_samples(decoded.events):
-                event = Event(taking.event_no << INDEX_BITS | index, sample_id(identity.event_id, index), sample)
+            for place, sample in enumerate(to_samples(decoded.events)):
+                # the id by the place within this reading of the message alone: how others read it must not change a result's id
+                event = Event(taking.event_no << INDEX_BITS | index, sample_id(identity.event_id, place), sample)
                 index += 1
                 fed = True
                 for pipeline in route.pipelines:
@@ -220,9 +244,11 @@ class Engine:
                     self._next.touch()
 
     def _dead_letter(self, route: Route, delivery: Delivery, letter: DeadLetter) -> None:
-        self.counters[f"dead_{letter.reason}"] += 1
-        pipeline = route.pipelines[0].settings.name
-        self.notes.dead_letter(delivery.topic, delivery.payload, letter.reason, letter.detail, pipeline)
+        self._tell_dead(delivery.topic, delivery.payload, letter.reason, letter.detail, route.pipelines[0].settings.name)
+
+    def _tell_dead(self, topic: str, payload: bytes, reason: Reason, detail: str, pipeline: str) -> None:
+        self.counters[f"dead_{reason}"] += 1
+        self.notes.dead_letter(topic, payload, reason, detail, pipeline)
 
     # ---- scoring and deciding
 
@@ -238,19 +264,25 @@ class Engine:
         )
 
     def _answered(self, pipeline: Pipeline, window: ClosedWindow, closer: Taking, answer: Answer | Failure) -> None:
+        outcome: Outcome | Failure
         if isinstance(answer, Answer):
             manifest = answer.manifest
             settings = pipeline.settings
             misfit = find_misfit(window, settings.inputs, manifest, settings.decision.label)
             if misfit is None:
-                outcome = pipeline.decide(window, answer.scores, manifest.labels, manifest.decision)
-                self._finish(pipeline, window, closer, outcome, answer.model)
+                try:
+                    outcome = pipeline.decide(window, answer.scores, manifest.labels, manifest.decision)
+                except (ValueError, IndexError) as error:  # other scores than the manifest's labels promise
+                    outcome = Failure(Reason.BAD_OUTPUT, f"the scores cannot be decided on: {error}")
             else:
-                answer = Failure(Reason.WRONG_SHAPE, misfit)
-        if isinstance(answer, Failure):
-            self.counters[f"dead_{answer.reason}"] += 1
-            self.notes.dead_letter(window.key, b"", answer.reason, answer.detail, pipeline.settings.name)
+                outcome = Failure(Reason.WRONG_SHAPE, misfit)
+        else:
+            outcome = answer
+        if isinstance(outcome, Failure):
+            self._tell_dead(window.key, b"", outcome.reason, outcome.detail, pipeline.settings.name)
             self._finish(pipeline, window, closer, None, None)
+        else:
+            self._finish(pipeline, window, closer, outcome, answer.model if isinstance(answer, Answer) else None)
         self._flush()
 
     def _finish(
@@ -286,7 +318,7 @@ class Engine:
     def _flush(self) -> None:
         """Start the next group commit if it is time."""
         pending = self._next
-        if self._running is not None or pending.oldest is None:
+        if self._gathering or self._refused or self._running is not None or pending.oldest is None:
             return
         wait = self._settings.commit_delay - (time.monotonic() - pending.oldest)
         if pending.waiting and wait > 0 and len(pending.takings) < self._settings.commit_rows:
@@ -317,7 +349,6 @@ class Engine:
                         received,
                     )
                 )
-            self._qos0_waiting -= taking.delivery is not None and not taking.delivery.qos
             taking.delivery = None
         pending.takings.clear()
         for (name, key), pipeline in pending.states.items():
@@ -331,17 +362,29 @@ class Engine:
         if error is not None:
             self.counters["commits_refused"] += 1
             if not error.temporary:
-                raise error  # a defect: the daemon ends, and what was not acknowledged comes again
+                self._on_broken(error)  # the daemon ends, and what was not acknowledged comes again
+                return
             log.warning("commit refused, acknowledgements wait", extra={"error": str(error), "retry_s": self._retry_delay})
-            self._loop.call_later(self._retry_delay, lambda: self._store.submit(pending.batch, self._committed))
+            # What comes meanwhile joins it: the journal rows that are done by then are what makes room in a full journal.
+            pending.append(self._next)
+            self._next, self._running, self._refused = pending, None, True
+            self._loop.call_later(self._retry_delay, self._try_again)
             self._retry_delay = min(self._retry_delay * 2, RETRY_MAX)
             return
         self._retry_delay = RETRY_MIN
         self._running = None
+        self._qos0_waiting -= pending.qos0
         self.commits += 1
-        if self._link is not None and pending.deliveries:
-            self._link.ack(pending.deliveries)
-        now = time.monotonic()
-        for model, release, started in pending.scored:
-            self._on_scored(model, release, now - started)
-        self._flush()
+        try:
+            if self._link is not None and pending.deliveries:
+                self._link.ack(pending.deliveries)
+            now = time.monotonic()
+            for model, release, started in pending.scored:
+                self._on_scored(model, release, now - started)
+        finally:
+            self._flush()
+
+    def _try_again(self) -> None:
+        self._refused = False
+        self._next.drop_finished()
+        self._commit(self._next)

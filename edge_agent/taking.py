@@ -31,13 +31,15 @@ class Taking:
 class GroupCommit:
     """What the next transaction will hold, and what has to happen when it is durable."""
 
-    __slots__ = ("batch", "deliveries", "oldest", "scored", "states", "takings")
+    __slots__ = ("batch", "deliveries", "oldest", "qos0", "scored", "states", "takings")
 
     def __init__(self) -> None:
         self.batch = Batch()
         self.deliveries: list[Delivery] = []
         """To be acknowledged after the commit, in order of arrival."""
         self.takings: list[Taking] = []
+        self.qos0 = 0
+        """How many of the events came with QoS 0."""
         self.scored: list[tuple[str, int, float]] = []
         """(model, release, arrival on the monotonic clock) of each result in it."""
         self.states: dict[tuple[str, str], Pipeline] = {}
@@ -48,6 +50,26 @@ class GroupCommit:
         """Note that there is something to commit since `now`."""
         if self.oldest is None:
             self.oldest = time.monotonic() if now is None else now
+
+    def append(self, later: "GroupCommit") -> None:
+        """Join what came after this commit to it, which was refused and will be tried again."""
+        batch, more = self.batch, later.batch
+        batch.outbox += more.outbox
+        batch.taken += more.taken
+        batch.forget += more.forget
+        self.deliveries += later.deliveries
+        self.takings += later.takings
+        self.qos0 += later.qos0
+        self.scored += later.scored
+        self.states |= later.states
+
+    def drop_finished(self) -> None:
+        """Leave out the journal rows of events that are done before they were ever written."""
+        batch = self.batch
+        done = {row.event_no for row in batch.journal}.intersection(batch.forget)
+        if done:
+            batch.journal = [row for row in batch.journal if row.event_no not in done]
+            batch.forget = [event_no for event_no in batch.forget if event_no not in done]
 
     @property
     def waiting(self) -> bool:

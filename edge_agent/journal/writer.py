@@ -220,7 +220,8 @@ class Writer:
         if not batch.adds():
             return None
         bounds = self._settings
-        if batch.journal and counts.journal_rows + len(batch.journal) > bounds.max_journal_rows:
+        # what the batch itself forgets counts too: in a full journal nothing else makes room
+        if (more := len(batch.journal) - len(batch.forget)) > 0 and counts.journal_rows + more > bounds.max_journal_rows:
             return StoreFull(f"the journal is full: max_journal_rows is {bounds.max_journal_rows}")
         if batch.outbox:
             if counts.outbox_rows + len(batch.outbox) > bounds.max_outbox_rows:

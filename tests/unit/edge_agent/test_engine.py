@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from edge_agent.engine import Engine
 from edge_agent.inference.answers import Answer, Failure, ModelInput
-from edge_agent.journal.batch import Batch
+from edge_agent.journal.batch import Batch, OutboxRow
+from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
 from edge_agent.link.port import NO_PROPERTIES, Delivery
 from edge_agent.loop import Loop
 from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.windows import Event
 from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,
@@ -378,3 +380,109 @@ def test_restarts_anywhere_give_the_results_of_an_uninterrupted_run(
 
 def _event(number: int, at: int) -> bytes:
     return json.dumps({"id": f"e{number}", "time": f"2024-01-01T00:00:{at:02}Z", "v": number}).encode()
+
+
+def read_otherwise(name: str, topic: str, **window: Any) -> PipelineSettings:
+    """A pipeline that reads the topics of `pipeline` in a way of its own: nested payloads are refused."""
+    source = IngestSettings(topic=topic, device_level=1, max_depth=1)
+    return PipelineSettings(name=name, durable=True, source=source, window=WindowSettings(**window))
+
+
+NESTED = json.dumps({"id": "n1", "time": "2024-01-01T00:00:01Z", "deep": {"er": {"v": 1}}}).encode()
+
+
+@pytest.mark.parametrize("refuses_first", [True, False])
+def test_an_event_that_one_reading_refuses_is_on_disk_for_the_other_before_it_is_acknowledged(
+    make: Callable[..., World], *, refuses_first: bool
+) -> None:
+    pipelines = [read_otherwise("strict", "s/+", size=2), pipeline("lax", size=2)]
+    world = make(*(pipelines if refuses_first else reversed(pipelines)))
+    world.deliver(NESTED)
+    world.settle()
+    assert (world.link.acked, world.store.counts.journal_rows) == ([1], 1)
+    world.restart()
+    world.deliver(event(2))
+    world.settle()
+    assert [result.events.count for result in world.results() if result.pipeline == "lax"] == [2]
+
+
+def test_an_events_id_does_not_depend_on_who_else_reads_it(make: Callable[..., World]) -> None:
+    world = make(pipeline("one"), read_otherwise("two", "s/#"))
+    world.deliver(event(1))
+    world.settle()
+    assert [result.events.ids for result in world.results()] == [("e1",), ("e1",)]
+
+
+def test_one_event_that_breaks_the_intake_costs_the_others_nothing(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make(pipeline("echo"))
+    feed = Pipeline.feed
+
+    def breaks(self: Pipeline, item: Event) -> Any:
+        if item.event_id == "e2":
+            raise ValueError("a defect")
+        return feed(self, item)
+
+    monkeypatch.setattr(Pipeline, "feed", breaks)
+    world.deliver(event(1), event(2), event(3))
+    world.settle()
+    assert world.link.acked == [1, 2, 3]
+    assert [result.outcome.values["v"] for result in world.results()] == [1, 3]
+    assert (world.loop.errors, len(world.notes()), world.engine.open_events) == (1, 1, 0)
+
+
+def test_an_event_that_breaks_the_rebuilding_does_not_keep_the_daemon_from_starting(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make(pipeline("p", model="m"))
+    world.deliver(event(1), event(2))
+    world.settle()
+    feed = Pipeline.feed
+
+    def breaks(self: Pipeline, item: Event) -> Any:
+        if item.event_id == "e1":
+            raise ValueError("a defect")
+        return feed(self, item)
+
+    monkeypatch.setattr(Pipeline, "feed", breaks)
+    world.restart()
+    world.models.answer()
+    world.settle()
+    assert [result.outcome.score for result in world.results()] == [2.0]
+    assert world.store.counts.journal_rows == 0
+
+
+def test_a_full_journal_empties_when_the_model_answers(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", model="m"), max_journal_rows=2)
+    world.deliver(event(1), event(2))
+    world.settle()
+    world.deliver(event(3), first=3)
+    assert not world.loop.run_until(lambda: world.engine.idle, 0.3)
+    world.models.answer(3)
+    world.settle()
+    assert world.link.acked == [1, 2, 3]
+    assert [result.outcome.score for result in world.results()] == [1.0, 2.0, 3.0]
+    assert world.store.counts.journal_rows == 0
+
+
+def test_scores_that_nobody_can_decide_on_are_a_dead_letter_and_the_window_is_done(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", model="m"))
+    world.deliver(event(1))
+    world.models.waiting.pop()[1](Answer((), REFERENCE, manifest()))
+    world.settle()
+    assert [note.reason for note in world.notes()] == [Reason.BAD_OUTPUT]
+    assert world.engine.open_events == 0
+
+
+def test_a_commit_that_can_never_succeed_is_told_once_and_nothing_is_acknowledged(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    told: list[StoreError] = []
+    world.engine = Engine(
+        world.settings, world.loop, world.store, [Pipeline(pipeline("echo"))], world.models, on_broken=told.append
+    )
+    world.engine.attach(world.link)
+    world.engine.add_row(OutboxRow("note", "t", object(), durable=True))  # type: ignore[arg-type]
+    world.deliver(event(1))
+    assert world.loop.run_until(lambda: bool(told), 10)
+    assert (len(told), world.link.acked) == (1, [])
