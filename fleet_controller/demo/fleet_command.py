@@ -53,27 +53,31 @@ class Operator:
         response.raise_for_status()
         return response.json()
 
+    def run(self, *arguments: str) -> Any:
+        """`fleet ARGUMENTS -o json` on this service; raises DemoError."""
+        return run_fleet(*self._options, *arguments)
+
     def add_device(self, name: str, site: str, folder: Path) -> None:
         """`fleet device add`: the credentials go to `folder`."""
-        run_fleet(*self._options, "device", "add", name, "--label", f"site={site}", "--out", str(folder))
+        self.run("device", "add", name, "--label", f"site={site}", "--out", str(folder))
 
     def publish(self, folder: Path, bundle: Path) -> dict[str, Any]:
         """`fleet model build` and `fleet model add`; returns the release."""
         run_fleet("model", "build", str(folder), "--out", str(bundle))
-        release: dict[str, Any] = run_fleet(*self._options, "model", "add", str(bundle), *self._signing)
+        release: dict[str, Any] = self.run("model", "add", str(bundle), *self._signing)
         return release
 
     def start_rollout(self, model: str, site: str, *, canary: int, soak: float) -> int:
         """`fleet rollout start` of the newest release to the devices of a site; returns the rollout's number."""
         plan = ("--select", f"site={site}", "--canary", str(canary), "--soak", f"{soak:g}s", "--on-failure", "pause")
-        number: int = run_fleet(*self._options, "rollout", "start", model, *plan)["id"]
+        number: int = self.run("rollout", "start", model, *plan)["id"]
         return number
 
     def show_rollout(self, number: int) -> dict[str, Any]:
         """`fleet rollout show`."""
-        rollout: dict[str, Any] = run_fleet(*self._options, "rollout", "show", str(number))
+        rollout: dict[str, Any] = self.run("rollout", "show", str(number))
         return rollout
 
     def return_rollout(self, number: int) -> None:
         """`fleet rollout return`."""
-        run_fleet(*self._options, "rollout", "return", str(number))
+        self.run("rollout", "return", str(number))
