@@ -16,10 +16,11 @@ from pathlib import Path
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import UpdateSettings
 from edge_agent.updates import policy
+from edge_agent.updates.active import ActiveModels
 from edge_agent.updates.ledger import Installed, UpdateRecord
 from edge_agent.updates.machine import FINAL, RESUME, Event, step
 from edge_agent.updates.policy import Action
-from edge_agent.updates.ports import Candidate, Failure, Fetch, Models, NoteWriter, Stage, Trust, Values
+from edge_agent.updates.ports import Failure, Fetch, Models, NoteWriter, Stage, Trust, Values
 from edge_agent.updates.process import make_job
 from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Message, MetadataValid, Progress, Verified
@@ -68,10 +69,18 @@ class Updater:
         self._fetched_before = 0
         self._guard: Timer | None = None
         self._backing_off: dict[str, Timer] = {}
-        self._starting: set[str] = set()
-        """Models whose recorded release is being loaded: an update of them waits for that."""
-        self._load_failures: dict[str, int] = {}
         self._stopped = False
+        self._active = ActiveModels(
+            settings,
+            self,
+            loop=loop,
+            store=self._store,
+            stage=stage,
+            models=models,
+            note=note,
+            now=self._now,
+            jitter=jitter,
+        )
 
     @property
     def revision(self) -> int:
@@ -94,13 +103,13 @@ class Updater:
             if record.state not in FINAL and record.state is not State.WAITING:
                 record.interruptions += 1
             record.state = RESUME[record.state]
-        for installed in tuple(self._ledger.active.values()):
-            self._load(installed)
-        self._store.save(self._plan)
+        self._active.start()
+        self._store.save(self.plan)
 
     def stop(self) -> None:
         """End a running fetch; what was fetched stays for the next start."""
         self._stopped = True
+        self._active.stop()
         self._end_step()
         for timer in self._backing_off.values():
             timer.cancel()
@@ -111,13 +120,14 @@ class Updater:
             return False
         self._ledger.revision = desired.revision
         self._ledger.desired = {item.model: item for item in desired.models}
-        self._store.save(self._plan)
+        self._store.save(self.plan)
         self._on_change()
         return True
 
     # ---- what to do next --------------------------------------------------------------------------------------------
 
-    def _plan(self) -> None:
+    def plan(self) -> None:
+        """Look at every model, and begin the next update if none is under way."""
         if self._stopped:
             return
         ledger = self._ledger
@@ -144,12 +154,12 @@ class Updater:
             floor = self._floors.releases[model]
             self._end(fresh, Event.FAILED, Failure(Reason.RELEASE_BELOW_FLOOR, f"release {desired.release} is below {floor}"))
         else:
-            self._changed()
+            self.changed()
             self._store.save()
 
     def _take_next(self) -> None:
         for model, record in sorted(self._ledger.records.items()):
-            if record.state in FINAL or model in self._backing_off or model in self._starting:
+            if record.state in FINAL or model in self._backing_off or self._active.is_loading(model):
                 continue
             self._current = record
             if policy.interrupted_too_often(record, self._settings.max_attempts):
@@ -191,7 +201,7 @@ class Updater:
                 kind=NoteKind.UPDATE, model=model, release=active.release, detail="removed: the model is not desired any more"
             )
         self._store.save(lambda: self._clean(model))
-        self._changed()
+        self.changed()
 
     # ---- fetching and verifying -------------------------------------------------------------------------------------
 
@@ -227,7 +237,7 @@ class Updater:
                 if policy.made_progress(self._fetched_before, line.fetched):
                     record.attempts = 1
                 record.fetched_bytes = max(record.fetched_bytes, line.fetched)
-                self._changed()
+                self.changed()
             case Fetched():
                 self._move(record, Event.FETCHED)
             case Done():
@@ -308,7 +318,7 @@ class Updater:
         if record.file:
             Path(record.file).unlink(missing_ok=True)
             record.file = ""
-        candidate = self._candidate(record.model, record.release, record.version, record.digest)
+        candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
         if candidate is None:
             self._retry(record, Failure(Reason.BUNDLE_INVALID, "the unpacked bundle is gone"))
             return
@@ -331,7 +341,7 @@ class Updater:
             self._move(record, Event.PASSED, self._run_activate)
 
     def _run_activate(self, record: UpdateRecord) -> None:
-        candidate = self._candidate(record.model, record.release, record.version, record.digest)
+        candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
         if candidate is None:
             self._end(record, Event.FAILED, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))
             return
@@ -352,90 +362,6 @@ class Updater:
         )
         self._end(record, Event.ACTIVATED, None)
 
-    # ---- the active model -------------------------------------------------------------------------------------------
-
-    def _load(self, installed: Installed) -> None:
-        model = installed.model
-        if self._stopped or self._ledger.active.get(model) != installed:
-            return
-        if self._current is not None and self._current.model == model:
-            # Loading now would end the trial that is under way, and its outcome may make this needless.
-            self._loop.call_later(self._settings.retry_min, lambda: self._load(installed))
-            return
-        candidate = self._candidate(model, installed.release, installed.version, installed.digest)
-        if candidate is None:
-            self._fall_back(installed, Failure(Reason.BUNDLE_INVALID, "the unpacked bundle is gone"))
-            return
-        self._starting.add(model)
-        self._models.activate(candidate, lambda failure: self._on_loaded(installed, failure))
-
-    def _on_loaded(self, installed: Installed, failure: Failure | None) -> None:
-        model = installed.model
-        self._starting.discard(model)
-        if failure is None:
-            self._load_failures.pop(model, None)
-        elif self._ledger.active.get(model) == installed:
-            self._on_not_loaded(installed, failure)
-        self._changed()
-        self._plan()
-
-    def _on_not_loaded(self, installed: Installed, failure: Failure) -> None:
-        """A device that is busy while it boots is no reason to go back, and the only release there is has to be tried on."""
-        settings, model = self._settings, installed.model
-        self._load_failures[model] = failures = self._load_failures.get(model, 0) + 1
-        patient = failure.reason is Reason.TEST_TIMEOUT and policy.may_retry(failures, settings.max_attempts)
-        if not patient and self._previous(model) is not None:
-            self._fall_back(installed, failure)
-            return
-        if failures == 1:
-            self._tell_not_loaded(installed, failure)
-        delay = policy.retry_delay(failures, settings.retry_min, settings.retry_max, self._jitter())
-        self._loop.call_later(delay, lambda: self._load(installed))
-
-    def _previous(self, model: str) -> Installed | None:
-        previous = self._ledger.previous.get(model)
-        return previous if previous is not None and self._stage.folder(model, previous.digest) is not None else None
-
-    def _tell_not_loaded(self, installed: Installed, failure: Failure) -> None:
-        self._note(
-            kind=NoteKind.UPDATE,
-            reason=failure.reason,
-            model=installed.model,
-            release=installed.release,
-            detail=f"the active model cannot be loaded: {failure.detail}",
-        )
-
-    def _fall_back(self, installed: Installed, failure: Failure) -> None:
-        """To the release before; where there is none, to none, so that a release that is still desired is fetched again."""
-        ledger, model = self._ledger, installed.model
-        previous = self._previous(model)
-        ledger.previous.pop(model, None)
-        self._load_failures.pop(model, None)
-        if previous is None:
-            del ledger.active[model]
-            self._tell_not_loaded(installed, failure)
-            self._store.save(self._plan)
-            return
-        ledger.active[model] = previous
-        record = ledger.records.get(model)
-        if record is None or record.release == installed.release:
-            record = UpdateRecord(model=model, release=installed.release, since=self._now(), state=State.COMMITTED)
-            record.version, record.digest = installed.version, installed.digest
-            record.state = step(record.state, Event.BROKEN)
-            record.reason, record.detail = failure.reason, failure.detail
-            ledger.records[model] = record
-        self._note(
-            kind=NoteKind.UPDATE,
-            reason=failure.reason,
-            model=model,
-            release=installed.release,
-            state=State.ROLLED_BACK,
-            detail=f"back to release {previous.release}: {failure.detail}",
-        )
-        self._starting.add(model)
-        self._store.save(lambda: self._load(previous))
-        self._changed()
-
     # ---- steps ------------------------------------------------------------------------------------------------------
 
     def _move(self, record: UpdateRecord, event: Event, then: Callable[[UpdateRecord], object] | None = None) -> None:
@@ -444,7 +370,7 @@ class Updater:
         record.since = self._now()
         state = record.state
         log.info("update", extra={"model": record.model, "release": record.release, "state": state})
-        self._changed()
+        self.changed()
 
         def go_on() -> None:
             if then is not None and record is self._current and record.state is state and not self._stopped:
@@ -463,11 +389,11 @@ class Updater:
         self._backing_off[record.model] = self._loop.call_later(delay, lambda: self._try_again(record.model))
         self._move(record, Event.RETRY)
         self._current = None
-        self._loop.post(self._plan)
+        self._loop.post(self.plan)
 
     def _try_again(self, model: str) -> None:
         self._stop_backing_off(model)
-        self._plan()
+        self.plan()
 
     def _end(self, record: UpdateRecord, event: Event, failure: Failure | None) -> None:
         """The note goes first: cut off in between, the update ends once more and is told twice, never not at all."""
@@ -482,13 +408,13 @@ class Updater:
             record.file = ""
         self._tell(record, failure.detail if failure is not None else f"release {record.release} is active")
         self._store.save(lambda: self._after_end(record))
-        self._changed()
+        self.changed()
 
     def _after_end(self, record: UpdateRecord) -> None:
         if record is self._current:
             self._current = None
         self._clean(record.model)
-        self._plan()
+        self.plan()
 
     def _tell(self, record: UpdateRecord, detail: str) -> None:
         self._note(
@@ -521,15 +447,14 @@ class Updater:
         except OSError as error:
             log.warning("old bundles not removed", extra={"model": model, "error": str(error)})
 
-    def _candidate(self, model: str, release: int, version: str, digest: str) -> Candidate | None:
-        folder = self._stage.folder(model, digest)
-        if folder is None:
-            return None
-        return Candidate(model=model, release=release, version=version, digest=digest, folder=folder)
-
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def _changed(self) -> None:
+    def busy_with(self, model: str) -> bool:
+        """Whether an update of this model is under way."""
+        return self._current is not None and self._current.model == model
+
+    def changed(self) -> None:
+        """Tell that `reports()`, `installed()` or `revision` is another now."""
         if not self._stopped:
             self._on_change()

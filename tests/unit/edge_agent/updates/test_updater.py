@@ -406,13 +406,24 @@ def test_an_active_model_that_no_longer_loads_gives_way_to_the_one_before_it(
     assert third.jobs == []
 
 
+def test_a_broken_release_never_gives_way_to_a_revoked_one(device: Device, boot: Callable[..., Device]) -> None:
+    committed(device, 1, 1)
+    device.floor = 2
+    committed(device, 2, 2)
+    device.disk.bundles.discard(("frost", digest(2)))
+    again = boot()
+    again.until(lambda: [item.release for item in again.updater.installed()] == [2] and bool(again.jobs))
+    assert again.running == {"frost": 2}
+    assert all(state is not State.ROLLED_BACK for _, state in again.states)
+
+
 def test_the_only_release_is_tried_until_it_loads(device: Device, boot: Callable[..., Device]) -> None:
     committed(device, 1, 1)
     again = boot(retry_min=0.01, retry_max=0.01)
     again.activate_failures[1] = Failure(Reason.LOAD_FAILED, "no memory")
     again.running.clear()
-    again.updater._load(again.updater.installed()[0])
-    again.until(lambda: again.updater._load_failures.get("frost", 0) >= 3)
+    again.updater._active._load(again.updater.installed()[0])
+    again.until(lambda: again.updater._active._failures.get("frost", 0) >= 3)
     assert len(again.notes) == 1
     assert "cannot be loaded" in again.notes[0]["detail"]
     again.activate_failures.clear()
@@ -423,11 +434,11 @@ def test_a_device_that_is_slow_while_it_boots_does_not_go_back(device: Device, b
     committed(device, 1, 1)
     committed(device, 2, 2)
     again = boot()
-    again.until(lambda: not again.updater._starting)
+    again.until(lambda: not again.updater._active._starting)
     again.running.clear()
     again.activate_failures[2] = Failure(Reason.TEST_TIMEOUT, "busy")
-    again.updater._load(again.updater.installed()[0])
-    again.until(lambda: again.updater._load_failures.get("frost", 0) >= 1)
+    again.updater._active._load(again.updater.installed()[0])
+    again.until(lambda: again.updater._active._failures.get("frost", 0) >= 1)
     again.activate_failures.clear()
     again.until(lambda: again.running == {"frost": 2})
     assert again.updater.reports()[0].state is State.COMMITTED

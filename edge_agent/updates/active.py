@@ -1,0 +1,166 @@
+"""Has the recorded releases answer: loads them at start, tries again, and goes back when one is broken."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from edge_agent.loop import Loop
+from edge_agent.settings import UpdateSettings
+from edge_agent.updates import policy
+from edge_agent.updates.ledger import Installed, UpdateRecord
+from edge_agent.updates.machine import Event, step
+from edge_agent.updates.ports import Candidate, Failure, Models, NoteWriter, Stage
+from edge_agent.updates.store import UpdateStore
+from fleet_contract.messages import NoteKind
+from fleet_contract.messages import UpdateState as State
+from fleet_contract.reasons import Reason
+
+
+class Owner(Protocol):
+    """What is needed of the updater, which decides what is done next."""
+
+    def plan(self) -> None:
+        """Look for what to do next."""
+
+    def changed(self) -> None:
+        """Tell that reports or installed releases are others now."""
+
+    def busy_with(self, model: str) -> bool:
+        """Whether an update of this model is under way."""
+
+
+class ActiveModels:
+    """Keeps the models that answer in step with the ledger's active releases. Main thread only."""
+
+    def __init__(
+        self,
+        settings: UpdateSettings,
+        owner: Owner,
+        *,
+        loop: Loop,
+        store: UpdateStore,
+        stage: Stage,
+        models: Models,
+        note: NoteWriter,
+        now: Callable[[], str],
+        jitter: Callable[[], float],
+    ) -> None:
+        """`now`: RFC 3339 text."""
+        self._settings = settings
+        self._owner = owner
+        self._loop = loop
+        self._store = store
+        self._ledger = store.ledger
+        self._floors = store.floors
+        self._stage = stage
+        self._models = models
+        self._note = note
+        self._now = now
+        self._jitter = jitter
+        self._starting: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._stopped = False
+
+    def start(self) -> None:
+        """Load every recorded release."""
+        for installed in tuple(self._ledger.active.values()):
+            self._load(installed)
+
+    def stop(self) -> None:
+        """Load nothing more."""
+        self._stopped = True
+
+    def is_loading(self, model: str) -> bool:
+        """Whether the recorded release is being loaded: an update of the model waits for that."""
+        return model in self._starting
+
+    def candidate(self, model: str, release: int, version: str, digest: str) -> Candidate | None:
+        """The release with its bundle on disk; None where that is gone."""
+        folder = self._stage.folder(model, digest)
+        if folder is None:
+            return None
+        return Candidate(model=model, release=release, version=version, digest=digest, folder=folder)
+
+    def _load(self, installed: Installed) -> None:
+        model = installed.model
+        if self._stopped or self._ledger.active.get(model) != installed:
+            return
+        if self._owner.busy_with(model):
+            # Loading now would end the trial that is under way, and its outcome may make this needless.
+            self._loop.call_later(self._settings.retry_min, lambda: self._load(installed))
+            return
+        candidate = self.candidate(model, installed.release, installed.version, installed.digest)
+        if candidate is None:
+            self._fall_back(installed, Failure(Reason.BUNDLE_INVALID, "the unpacked bundle is gone"))
+            return
+        self._starting.add(model)
+        self._models.activate(candidate, lambda failure: self._on_loaded(installed, failure))
+
+    def _on_loaded(self, installed: Installed, failure: Failure | None) -> None:
+        model = installed.model
+        self._starting.discard(model)
+        if failure is None:
+            self._failures.pop(model, None)
+        elif self._ledger.active.get(model) == installed:
+            self._on_not_loaded(installed, failure)
+        self._owner.changed()
+        self._owner.plan()
+
+    def _on_not_loaded(self, installed: Installed, failure: Failure) -> None:
+        """A device that is busy while it boots is no reason to go back, and the only release there is has to be tried on."""
+        settings, model = self._settings, installed.model
+        self._failures[model] = failures = self._failures.get(model, 0) + 1
+        patient = failure.reason is Reason.TEST_TIMEOUT and policy.may_retry(failures, settings.max_attempts)
+        if not patient and self._previous(model) is not None:
+            self._fall_back(installed, failure)
+            return
+        if failures == 1:
+            self._tell_not_loaded(installed, failure)
+        delay = policy.retry_delay(failures, settings.retry_min, settings.retry_max, self._jitter())
+        self._loop.call_later(delay, lambda: self._load(installed))
+
+    def _previous(self, model: str) -> Installed | None:
+        """The release before, if its bundle is here and its release was not revoked since."""
+        previous = self._ledger.previous.get(model)
+        if previous is None or previous.release < self._floors.releases.get(model, 0):
+            return None
+        return previous if self._stage.folder(model, previous.digest) is not None else None
+
+    def _tell_not_loaded(self, installed: Installed, failure: Failure) -> None:
+        self._note(
+            kind=NoteKind.UPDATE,
+            reason=failure.reason,
+            model=installed.model,
+            release=installed.release,
+            detail=f"the active model cannot be loaded: {failure.detail}",
+        )
+
+    def _fall_back(self, installed: Installed, failure: Failure) -> None:
+        """To the release before; where there is none, to none, so that a release that is still desired is fetched again."""
+        ledger, model = self._ledger, installed.model
+        previous = self._previous(model)
+        ledger.previous.pop(model, None)
+        self._failures.pop(model, None)
+        if previous is None:
+            del ledger.active[model]
+            self._tell_not_loaded(installed, failure)
+            self._store.save(self._owner.plan)
+            return
+        ledger.active[model] = previous
+        record = ledger.records.get(model)
+        if record is None or record.release == installed.release:
+            record = UpdateRecord(model=model, release=installed.release, since=self._now(), state=State.COMMITTED)
+            record.version, record.digest = installed.version, installed.digest
+            record.state = step(record.state, Event.BROKEN)
+            record.reason, record.detail = failure.reason, failure.detail
+            ledger.records[model] = record
+        self._note(
+            kind=NoteKind.UPDATE,
+            reason=failure.reason,
+            model=model,
+            release=installed.release,
+            state=State.ROLLED_BACK,
+            detail=f"back to release {previous.release}: {failure.detail}",
+        )
+        self._starting.add(model)
+        self._store.save(lambda: self._load(previous))
+        self._owner.changed()
