@@ -19,8 +19,11 @@ MAX_SENSORS: Final = 10_000
 class SensorState(msgspec.Struct, array_like=True):
     """What is stored for one sensor of one pipeline, together with its newest result."""
 
-    mark: int
+    mark: int | None
+    """Of a kind of window: events are counted by position, time by microseconds. None: no window is finished."""
     is_on: bool = False
+    kind: WindowKind | None = None
+    """Of the window that set the mark."""
 
 
 class Pipeline:
@@ -32,9 +35,15 @@ class Pipeline:
         self._states: dict[str, SensorState] = {}
 
     def restore(self, states: Mapping[str, bytes]) -> None:
-        """Take the stored states, before the first event. Raises msgspec.DecodeError."""
-        for key, state in states.items():
-            self._states[key] = msgspec.msgpack.decode(state, type=SensorState)
+        """Take the stored states, before the first event. Raises msgspec.DecodeError.
+
+        A mark that windows of another kind have left says nothing here: the configuration has changed.
+        """
+        for key, stored in states.items():
+            state = msgspec.msgpack.decode(stored, type=SensorState)
+            if state.kind is not self.settings.window.kind:
+                state.mark = None
+            self._states[key] = state
 
     def state(self, key: str) -> bytes:
         """What to store for one sensor, in the transaction of its newest finished window."""
@@ -63,12 +72,13 @@ class Pipeline:
         """The outcome of a scored window; `finish` it next, before the sensor's next window is decided."""
         was_on = window.key in self._states and self._states[window.key].is_on
         outcome, is_on = decide(scores, labels, self.settings.decision, recommended, was_on)
-        self._states.setdefault(window.key, SensorState(-1)).is_on = is_on
+        self._states.setdefault(window.key, SensorState(None)).is_on = is_on
         return outcome
 
     def finish(self, window: ClosedWindow) -> None:
         """The window is done, with a result or without one: it will not close again."""
-        self._states.setdefault(window.key, SensorState(window.mark)).mark = window.mark
+        state = self._states.setdefault(window.key, SensorState(None))
+        state.mark, state.kind = window.mark, window.kind
 
 
 def readings(window: ClosedWindow) -> Outcome:

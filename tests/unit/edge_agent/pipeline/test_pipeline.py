@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 
 from edge_agent.ingest.events import Sample
 from edge_agent.pipeline import pipeline as module
 from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.pipeline.windows import Event
-from edge_agent.settings import DecisionSettings, IngestSettings, PipelineSettings
+from edge_agent.settings import DecisionSettings, IngestSettings, PipelineSettings, WindowKind, WindowSettings
 from fleet_contract.manifest import Decision
 
 
@@ -49,3 +51,23 @@ def test_one_sensor_too_many_is_not_taken_in(monkeypatch: pytest.MonkeyPatch) ->
     pipeline = make()
     assert [pipeline.feed(event(position, str(position))) is None for position in range(3)] == [False, False, True]
     assert pipeline.feed(event(3, "0")) is not None
+
+
+def test_a_mark_of_another_kind_of_window_holds_nothing_back() -> None:
+    def build(**window: Any) -> Pipeline:
+        return Pipeline(PipelineSettings(name="p", source=IngestSettings(topic="#"), window=WindowSettings(**window)))
+
+    def feed(pipeline: Pipeline, position: int) -> int:
+        fed = pipeline.feed(Event(position << 16, str(position), Sample("s", 1.7e9 + 100 * position, None, {}, {})))
+        assert fed is not None
+        for window in fed.closed:
+            pipeline.finish(window)
+        return len(fed.closed)
+
+    by_time, by_count = build(kind=WindowKind.TIME, size=60), build(size=1)
+    assert [feed(by_time, position) for position in range(2)] == [0, 1]
+    by_count.restore({"s": by_time.state("s")})
+    assert [feed(by_count, position) for position in range(2, 4)] == [1, 1]
+    again = build(size=1)
+    again.restore({"s": by_count.state("s")})
+    assert [feed(again, position) for position in range(3, 5)] == [0, 1]
