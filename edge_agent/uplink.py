@@ -53,6 +53,10 @@ class Uplink:
         self._sender: OutboxSender | None = None
         self._slots: dict[Up, Callable[[], Message]] = {}
         self._unsent: set[Up] = set()
+        self._refused: set[Up] = set()
+        """Slots that the broker did not take: published again with the next health report, not at once and for ever."""
+        self._health: bytes | None = None
+        """The newest report, while there is no room for it."""
         self._replies: deque[tuple[str, bytes]] = deque()
         self.on_desired: Callable[[Desired], object] = lambda _: None
         self.on_command: Callable[[Command], object] = lambda _: None
@@ -70,18 +74,21 @@ class Uplink:
         assert link is not None
         payload = encode(self._slots[slot]())
         sent = link.connected and link.publish(up(self._device, slot), payload, qos=1, retain=True, token=SLOT_TOKENS[slot])
+        self._refused.discard(slot)
         if sent:
             self._unsent.discard(slot)
         else:
             self._unsent.add(slot)
 
     def publish_health(self, message: Message) -> None:
-        """Publish a health report if the link is there; otherwise the next one will do."""
+        """Publish a health report if the link is there; otherwise the next one will do. On a full link it waits for room."""
         link = self._link
         if link is None or not link.connected:
             return
-        if not link.publish(up(self._device, Up.HEALTH), encode(message), qos=0, token=OTHER_TOKEN):
-            self.counters["health_skipped"] += 1
+        self.counters["health_skipped"] += self._health is not None
+        self._health = encode(message)
+        self._unsent |= self._refused
+        self._flush()
 
     def publish_reply(self, channel: Up, message: Message) -> None:
         """Publish a reply or log lines, in order; kept (bounded, oldest dropped and counted) while the link is away."""
@@ -97,6 +104,8 @@ class Uplink:
             return
         for slot in list(self._unsent):
             self.publish_slot(slot)
+        if self._health is not None and link.publish(up(self._device, Up.HEALTH), self._health, qos=0, token=OTHER_TOKEN):
+            self._health = None
         while self._replies:
             topic, payload = self._replies[0]
             if not link.publish(topic, payload, qos=1, token=OTHER_TOKEN):
@@ -114,21 +123,24 @@ class Uplink:
 
     def on_down(self, reason: str) -> None:
         """The connection is lost."""
+        self._health = None
         if self._sender is not None:
             self._sender.on_down()
 
     def on_published(self, outcomes: list[tuple[int, bool]]) -> None:
-        """PUBACKs: the outbox's go to its sender; a slot that did not arrive is published again."""
+        """PUBACKs: the outbox's go to its sender; a slot that did not arrive is published again later.
+
+        What waits here goes first, because the sender fills the window; and the sender hears of any room that there is.
+        """
         rows = []
         for token, ok in outcomes:
             if token > 0:
                 rows.append((token, ok))
             elif not ok:
-                self._unsent.update(slot for slot, own in SLOT_TOKENS.items() if own == token)
-        if rows and self._sender is not None:
+                self._refused.update(slot for slot, own in SLOT_TOKENS.items() if own == token)
+        self._flush()
+        if self._sender is not None:
             self._sender.on_published(rows)
-        if self._unsent or self._replies:
-            self._flush()
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Take in what the controller sent. A message that cannot be read is counted, logged and acknowledged."""
@@ -138,6 +150,9 @@ class Uplink:
             except (MessageError, ValueError) as error:
                 self.counters["bad_messages"] += 1
                 log.warning("a message on the fleet link cannot be read", extra={"topic": delivery.topic, "error": str(error)})
+            except Exception:  # a receiver's defect must not withhold the acknowledgements of all that follows
+                self.counters["bad_messages"] += 1
+                log.exception("a message on the fleet link was not taken in", extra={"topic": delivery.topic})
         if self._link is not None:
             self._link.ack(deliveries)
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
@@ -35,6 +35,7 @@ class FakeSender:
         self.outcomes: list[tuple[int, bool]] = []
         self.acks: list[Ack] = []
         self.ups = 0
+        self.on_outcomes: Callable[[], object] = lambda: None
 
     def on_up(self) -> None:
         self.ups += 1
@@ -44,6 +45,7 @@ class FakeSender:
 
     def on_published(self, outcomes: Sequence[tuple[int, bool]]) -> None:
         self.outcomes += outcomes
+        self.on_outcomes()
 
     def acknowledged(self, ack: Ack) -> None:
         self.acks.append(ack)
@@ -89,12 +91,51 @@ def test_a_slot_that_changed_while_the_link_was_full_is_published_when_there_is_
     assert link.published == [("sh/v1/d/up/reported", True, -2)]
 
 
-def test_a_slot_that_the_broker_refused_is_published_again(parts: tuple[Uplink, FakeLink, FakeSender]) -> None:
+def test_a_slot_that_the_broker_refused_is_published_again_with_the_next_health_report(
+    parts: tuple[Uplink, FakeLink, FakeSender],
+) -> None:
     uplink, link, _ = parts
     link.connected = True
     uplink.publish_slot(Up.BIRTH)
     uplink.on_published([(-1, False)])
-    assert [token for _, _, token in link.published] == [-1, -1]
+    assert [token for _, _, token in link.published] == [-1]
+    uplink.publish_health(slot())
+    assert [token for _, _, token in link.published] == [-1, -1, -3]
+
+
+def test_a_slot_and_a_health_report_are_not_kept_out_by_a_backlog(parts: tuple[Uplink, FakeLink, FakeSender]) -> None:
+    uplink, link, sender = parts
+    link.connected, link.room = True, 0
+    sender.on_outcomes = lambda: setattr(link, "room", 0)  # it fills the window
+    uplink.publish_slot(Up.REPORTED)
+    uplink.publish_health(slot())
+    for _ in range(2):
+        link.room += 1
+        uplink.on_published([(7, True)])
+    assert [token for _, _, token in link.published] == [-2, -3]
+
+
+def test_the_outbox_hears_of_room_that_slots_and_replies_have_left(parts: tuple[Uplink, FakeLink, FakeSender]) -> None:
+    uplink, _, sender = parts
+    calls: list[int] = []
+    sender.on_outcomes = lambda: calls.append(1)
+    uplink.on_published([(-3, True)])
+    assert calls == [1]
+
+
+def test_a_message_that_breaks_its_receiver_is_acknowledged_and_the_next_is_taken_in(
+    parts: tuple[Uplink, FakeLink, FakeSender],
+) -> None:
+    uplink, link, sender = parts
+
+    def breaks(_: Desired) -> None:
+        raise KeyError("a defect")
+
+    uplink.on_desired = breaks
+    desired = Delivery(down("d", Down.DESIRED), encode(Desired(revision=1)), 1, False, False, 1, 1, NO_PROPERTIES)
+    ack = Delivery(down("d", Down.ACK), encode(Ack(stream="s", ranges=((1, 2),))), 1, False, False, 2, 1, NO_PROPERTIES)
+    uplink.on_deliveries([desired, ack])
+    assert ([item.mid for item in link.acked], len(sender.acks)) == ([1, 2], 1)
 
 
 def test_outcomes_of_the_outbox_go_to_its_sender_alone(parts: tuple[Uplink, FakeLink, FakeSender]) -> None:
