@@ -25,6 +25,7 @@ from edge_agent.updates.ledger import Ledger
 from edge_agent.updates.store import LEDGER_KEY
 from fleet_contract.bundle import BundleError, read_bundle
 from fleet_contract.messages import ModelRef, Outcome, Result, encode
+from fleet_contract.reasons import Reason
 
 MAX_WAITING: Final = 512
 """Windows that may wait for the model before the next event is read."""
@@ -71,7 +72,6 @@ class _Run:
         self._loop = Loop()
         self._models = Models(self._loop, settings.inference)
         self._waiting: deque[ClosedWindow] = deque()
-        self._failure: Failure | None = None
         model = pipeline.settings.model
         if model is not None:
             release, found = _find_bundle(settings, model, bundle)
@@ -117,15 +117,16 @@ class _Run:
 
     def _answered(self, window: ClosedWindow, answer: Answer | Failure) -> None:
         self._waiting.remove(window)
+        if isinstance(answer, Answer):
+            settings = self._pipeline.settings
+            misfit = find_misfit(window, settings.inputs, answer.manifest, settings.decision.label)
+            if misfit is not None:  # a dead letter, as in the daemon
+                answer = Failure(Reason.WRONG_SHAPE, misfit)
         if isinstance(answer, Failure):
             self._print_dead_letter(window.key, DeadLetter(answer.reason, answer.detail))
             self._pipeline.finish(window)
             return
         manifest = answer.manifest
-        settings = self._pipeline.settings
-        misfit = find_misfit(window, settings.inputs, manifest, settings.decision.label)
-        if misfit is not None:
-            raise ReplayError(f"{window.key}: {misfit}")
         outcome = self._pipeline.decide(window, answer.scores, manifest.labels, manifest.decision)
         self._finish(window, outcome, answer.model)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,17 @@ def test_the_echo_gives_the_readings_back(tmp_path: Path) -> None:
         ("sensors/a", {"x.y": 5}),
         ("sensors/b", {"z": 1.5}),
     ]
+
+
+def test_a_window_that_does_not_fit_the_model_is_a_dead_letter_as_in_the_daemon(tmp_path: Path) -> None:
+    events = list(itertools.islice(sensor_events("weather", "north"), 8))
+    build_bundle(MODELS / "frost" / "2.0.0", tmp_path / "bundle.tar")
+    recording, config = tmp_path / "events.jsonl", tmp_path / "agent.toml"
+    recording.write_text("".join(json.dumps({"topic": topic, "payload": payload}) + "\n" for topic, payload in events))
+    text = (ROOT / "configs" / "pipelines" / "frost.toml").read_text()
+    config.write_text(re.sub(r"(?m)^size = 7\b", "size = 2", text))
+    command = [sys.executable, "-m", "edge_agent.cli", "replay", "--pipeline", "frost", str(recording)]
+    command += ["--config", str(config), "--bundle", str(tmp_path / "bundle.tar")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.count("dead letter: north: wrong_shape: ") == 7
