@@ -72,7 +72,15 @@ class Agent:
         pipelines = [Pipeline(item) for item in settings.pipelines]
         for pipeline in pipelines:
             pipeline.restore(self.store.pipeline_states(pipeline.settings.name))
-        self.engine = Engine(settings, self.loop, self.store, pipelines, self.models, on_scored=self.reporter.scored)
+        self.engine = Engine(
+            settings,
+            self.loop,
+            self.store,
+            pipelines,
+            self.models,
+            on_scored=self.reporter.scored,
+            on_broken=self._on_broken,
+        )
         self._build_links()
         self.updater = Updater(
             settings.updates,
@@ -97,6 +105,8 @@ class Agent:
         self.notifier = Notifier()
         self._told_stuck: tuple[str, ...] = ()
         self._store_seen = (-1, time.monotonic())
+        self._stopping = False
+        self._broken = False
 
     def _build_links(self) -> None:
         settings = self.settings
@@ -138,11 +148,10 @@ class Agent:
 
     # ---- running
 
-    def run(self) -> int:
-        """Start, run until SIGTERM or SIGINT, stop in order; returns the exit status."""
+    def run(self, control: ControlServer) -> int:
+        """Start, run until SIGTERM or SIGINT, stop in order; returns the exit status: 1 when agent.db cannot be written."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.loop.stop())
-        control = ControlServer(Path(self.settings.control_socket), self.loop, self._on_control)
         self.values.put({STARTS_KEY: str(self._starts).encode()}, self._on_start_stored)
         log.info("starting", extra={"device": self.settings.device, "version": __version__, "stream": self.store.stream})
         try:
@@ -152,10 +161,18 @@ class Agent:
             self._stop()
             control.close()
             self.loop.close()
-        return 0
+        return 1 if self._broken else 0
+
+    def _on_broken(self, error: StoreError) -> None:
+        """Nothing can be taken over any more. A fresh start checks agent.db, and the brokers deliver again."""
+        log.critical("agent.db cannot be written, ending", extra={"error": str(error)})
+        self._broken = True
+        self.loop.stop()
 
     def _on_start_stored(self, error: Exception | None) -> None:
         """The slots' counters are safe: only now may anything be published."""
+        if self._stopping:
+            return
         if error is not None:
             log.error("agent.db cannot be written, trying again", extra={"error": str(error)})
             self.loop.call_later(5.0, lambda: self.values.put({STARTS_KEY: str(self._starts).encode()}, self._on_start_stored))
@@ -180,6 +197,7 @@ class Agent:
     def _stop(self) -> None:
         """Bounded: what is in flight is committed or stays with the broker."""
         log.info("stopping")
+        self._stopping = True
         self.site.stop()
         self.loop.run_until(lambda: self.engine.idle and not self.store.busy, DRAIN_SECONDS)
         self.updater.stop()
@@ -234,7 +252,8 @@ class Agent:
             "counters": self.counters(),
         }
 
-    def _on_control(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def answer_control(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request of the control socket; raises CommandError."""
         if command == "modules":
             return {"modules": sorted({name.partition(".")[0] for name in sys.modules})}
         return self.executor.run_local(command, arguments)
@@ -293,9 +312,10 @@ def run(settings: AgentSettings) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         agent = Agent(settings)
+        control = ControlServer(Path(settings.control_socket), agent.loop, agent.answer_control)
     except (StoreError, OSError, ValueError) as error:
         sys.stderr.write(f"edge-agent: cannot start: {error}\n")
         return 1
     with contextlib.suppress(KeyboardInterrupt):
-        return agent.run()
+        return agent.run(control)
     return 0

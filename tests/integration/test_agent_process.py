@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -167,6 +168,14 @@ def test_a_wrong_topic_filter_is_one_line_and_status_2(agents: Agents, topic: st
     assert "source.topic" in done.stderr
 
 
+def test_a_control_socket_that_cannot_be_made_is_one_line_and_status_1(agents: Agents) -> None:
+    agents.config.write_text(agents.config.read_text().replace(str(agents.socket), f"{agents.folder}/{'x' * 120}"))
+    done = agents.call("run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("edge-agent: cannot start: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_second_agent_on_the_same_state_is_refused_and_the_first_goes_on(agents: Agents, tester: Bench) -> None:
     agents.start()
     done = agents.call("run")
@@ -203,6 +212,20 @@ def test_the_daemon_has_imported_nothing_heavy(agents: Agents, tester: Bench) ->
     tester.event(1)
     until(lambda: tester.on("/result/echo"), "an event went through")
     assert not FORBIDDEN & set(request(agents.socket, "modules")["modules"])
+
+
+def test_a_store_that_can_never_be_written_again_ends_the_daemon_and_the_event_is_delivered_again(
+    agents: Agents, tester: Bench
+) -> None:
+    process = agents.start()
+    database = sqlite3.connect(agents.folder / "state" / "agent.db")
+    database.execute("CREATE TRIGGER broken BEFORE INSERT ON taken BEGIN SELECT RAISE(ABORT, 'a defect'); END")
+    tester.event(1)
+    assert process.wait(PATIENCE) == 1
+    database.execute("DROP TRIGGER broken")
+    database.close()
+    agents.start()
+    until(lambda: tester.on("/result/echo"), "the event is answered")
 
 
 def test_stopping_says_offline_and_loses_nothing(agents: Agents, tester: Bench) -> None:
