@@ -91,7 +91,7 @@ class Requirements(Record, frozen=True, kw_only=True):
 
     memory_bytes: int = 0
     runtime_min: str | None = None
-    """The lowest version of the runtime, such as `1.16`."""
+    """The lowest version of the runtime, such as `1.16`; for `tflite` in the numbers of tflite-runtime, which LiteRT meets."""
 
 
 class Manifest(Record, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """The port of model runtimes: one suite, run on every backend with a real file of the same small network."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.inference import protocol
-from edge_agent.inference.backends import port
+from edge_agent.inference.backends import port, tflite
 from edge_agent.inference.backends.port import BackendError
 from edge_agent.inference.protocol import TensorSpec
 from models.tflite_writer import Activation, Dense, Quantisation, write_dense
@@ -54,14 +55,24 @@ class Case:
     runtime: str
     make: Callable[[], bytes]
     providers: tuple[str, ...]
+    package: str | None = None
+    """The one package that is to be found for this case."""
 
 
-CASES = [Case("onnx", onnx_file, ("CPUExecutionProvider",)), Case("tflite", tflite_file, ("XNNPACK", "CPU"))]
+CASES = [
+    Case("onnx", onnx_file, ("CPUExecutionProvider",)),
+    Case("tflite", tflite_file, ("XNNPACK", "CPU"), "ai-edge-litert"),
+    Case("tflite", tflite_file, ("XNNPACK", "CPU"), "tflite-runtime"),
+]
+if sys.version_info >= (3, 12):  # there are no wheels of it
+    CASES = [case for case in CASES if case.package != "tflite-runtime"]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.runtime)
-def case(request: pytest.FixtureRequest) -> Case:
+@pytest.fixture(params=CASES, ids=lambda case: case.package or case.runtime)
+def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
     chosen: Case = request.param
+    if chosen.package is not None:
+        monkeypatch.setattr(tflite, "PACKAGES", [item for item in tflite.PACKAGES if item[1] == chosen.package])
     return chosen
 
 
@@ -81,6 +92,7 @@ def test_the_provider_and_the_version_that_run_are_named(case: Case) -> None:
     backend = load(case)
     assert backend.provider in case.providers
     assert any(part.isdigit() for part in backend.version.split(".")[0].split(" ")[-1])
+    assert case.package is None or backend.version.startswith(case.package)
 
 
 @pytest.mark.parametrize(

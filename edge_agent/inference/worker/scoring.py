@@ -81,11 +81,16 @@ class Scorer:
         return vector
 
 
+LITERT = "ai-edge-litert"
+
+
 def _require_version(load: Load, version: str) -> None:
     if load.runtime_min is None:
         return
-    have = _numbers(version.rsplit(" ", 1)[-1])
-    if have < _numbers(load.runtime_min):
+    package, _, number = version.rpartition(" ")
+    if package == LITERT:
+        return  # it followed TensorFlow Lite under numbers of its own, and reads every file that the last of those did
+    if _numbers(number) < _numbers(load.runtime_min):
         raise port.BackendError(
             protocol.INCOMPATIBLE, f"the model needs {load.runtime} {load.runtime_min} or newer, installed is {version}"
         )
