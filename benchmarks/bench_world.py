@@ -46,8 +46,8 @@ def free_port() -> int:
 def broker(folder: Path) -> Iterator[int]:
     """Mosquitto without persistence, so that its disk is not what is measured; yields the port."""
     program = find_mosquitto()
-    if program is None:
-        raise SystemExit("mosquitto is not installed: apt-get install mosquitto")
+    if program is None or shutil.which("mosquitto_sub") is None:
+        raise SystemExit("the benchmarks need a broker and its clients: apt-get install mosquitto mosquitto-clients")
     port = free_port()
     configuration = folder / "mosquitto.conf"
     configuration.write_text(
