@@ -20,7 +20,8 @@ import msgspec
 from pydantic import ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from edge_agent.settings import AgentSettings, Format, WindowKind
+from edge_agent.ingest.formats import find_format
+from edge_agent.settings import AgentSettings, WindowKind
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
 
 ENV_PREFIX: Final = "SMALLHOLD_AGENT__"
@@ -116,7 +117,11 @@ def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]
             yield f"{key}.source.topic", str(error)
         if source.qos not in (0, 1, 2):
             yield f"{key}.source.qos", f"{source.qos} is not 0, 1 or 2"
-        if source.format is Format.TEXT and source.values:
+        try:
+            find_format(source.format)
+        except ValueError as error:
+            yield f"{key}.source.format", str(error)
+        if source.format == "text" and source.values:
             yield f"{key}.source.values", "a text has no values; use text_path"
         if source.device_path is not None and source.device_level is not None:
             yield f"{key}.source.device_level", "device_path is given too; use one of them"

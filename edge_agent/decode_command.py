@@ -7,24 +7,24 @@ import msgspec
 
 from edge_agent.ingest.events import DeadLetter
 from edge_agent.ingest.formats import decode
-from edge_agent.settings import Format, IngestSettings
+from edge_agent.settings import IngestSettings
 
 EXIT_DEAD_LETTER: Final = 3
 AUTO: Final = "auto"
 
 
-def find_format(payload: bytes) -> Format:
+def guess_format(payload: bytes) -> str:
     """`json` for a JSON object or array, otherwise `text`."""
     start = payload.lstrip()[:1]
     if start in (b"{", b"["):
         try:
             msgspec.json.decode(payload)
         except RecursionError:
-            return Format.JSON  # nobody writes a text of a thousand brackets
+            return "json"  # nobody writes a text of a thousand brackets
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return Format.TEXT if start == b"[" else Format.JSON
-        return Format.JSON
-    return Format.TEXT
+            return "text" if start == b"[" else "json"
+        return "json"
+    return "text"
 
 
 def decode_file(
@@ -40,7 +40,7 @@ def decode_file(
 
     `name` is a format or `auto`. `prior` are earlier messages of the stream, for formats that remember; json and text do not.
     """
-    chosen = find_format(payload) if name == AUTO else Format(name)
+    chosen = guess_format(payload) if name == AUTO else name
     properties: dict[str, object] = {"user": list(user)}
     if content_type is not None:
         properties["content_type"] = content_type

@@ -14,8 +14,9 @@ from hashlib import blake2b
 from typing import Final, Protocol
 
 from edge_agent.inference.answers import Answer, Failure, ModelInput
-from edge_agent.ingest.events import DeadLetter
+from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.identity import KEY_BYTES, identify, sample_id
+from edge_agent.ingest.kept import from_kept, to_kept
 from edge_agent.ingest.recent import RecentKeys
 from edge_agent.ingest.samples import to_samples
 from edge_agent.journal.batch import SITE, JournalRow, OutboxRow, pack_properties, unpack_properties
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 RETRY_MIN: Final = 0.5
 RETRY_MAX: Final = 30.0
+KEPT: Final = "decoded"
+"""Beside a journaled message's properties: what decoders that remember made of it."""
 INDEX_BITS: Final = 16
 """A position is the event's number and, in these low bits, the sample's index in its message."""
 
@@ -84,6 +87,7 @@ class Engine:
         self._on_broken = on_broken
         self._pipelines = tuple(pipelines)
         self.routes = Routes(pipelines)
+        self.routes.restore(store.pipeline_states)
         self.notes = Notes(settings.device, self.add_row)
         self._topics = {item.settings.name: up(settings.device, Up.RESULT, item.settings.name) for item in pipelines}
         keys = store.taken_keys()
@@ -189,7 +193,7 @@ class Engine:
         if not routes:
             self.counters["events_unrouted"] += 1
         for number, route in enumerate(routes):
-            decoded = route.ingest.decode(delivery.topic, delivery.payload, delivery.properties, retain=delivery.retain)
+            decoded = self._decode(route, delivery, rebuilding=rebuilding)
             if isinstance(decoded, DeadLetter):
                 self._dead_letter(route, delivery, decoded)
                 continue
@@ -203,6 +207,8 @@ class Engine:
                 new_keys.append(key)
                 if identity.fresh:
                     self._unnamed.append(key)
+                if route.ingest.remembers:
+                    self._remember(route, delivery.topic, decoded, taking)
             for place, sample in enumerate(to_samples(decoded.events)):
                 # the id by the place within this reading of the message alone: how others read it must not change a result's id
                 event = Event(taking.event_no << INDEX_BITS | index, sample_id(identity.event_id, place), sample)
@@ -215,6 +221,25 @@ class Engine:
             self._next.batch.taken.append(key)
         self._release([taking.event_no << INDEX_BITS])
         return fed
+
+    def _decode(self, route: Route, delivery: Delivery, *, rebuilding: bool) -> Decoded | DeadLetter:
+        ingest = route.ingest
+        if rebuilding and ingest.remembers:
+            kept = delivery.properties.get(KEPT)
+            if isinstance(kept, dict) and ingest.name in kept:
+                return from_kept(kept[ingest.name])
+        return ingest.decode(delivery.topic, delivery.payload, delivery.properties, retain=delivery.retain)
+
+    def _remember(self, route: Route, topic: str, decoded: Decoded, taking: Taking) -> None:
+        """Take the stream's new state over; what the message means now is journaled, for a later birth may change it."""
+        ingest = route.ingest
+        stream = ingest.accept(topic, decoded)
+        if stream is not None:
+            self._next.states[ingest.name, stream] = ingest
+        if decoded.events:
+            if taking.decoded is None:
+                taking.decoded = {}
+            taking.decoded[ingest.name] = decoded
 
     def _feed_pipeline(self, pipeline: Pipeline, event: Event, taking: Taking, *, rebuilding: bool) -> None:
         fed = pipeline.feed(event)
@@ -338,6 +363,9 @@ class Engine:
             if taking.holds and taking.delivery is not None:
                 delivery = taking.delivery
                 taking.journaled = True
+                properties = delivery.properties
+                if taking.decoded is not None:
+                    properties = {**properties, KEPT: {name: to_kept(item) for name, item in taking.decoded.items()}}
                 pending.batch.journal.append(
                     JournalRow(
                         taking.event_no,
@@ -345,7 +373,7 @@ class Engine:
                         delivery.payload,
                         delivery.qos,
                         delivery.retain,
-                        pack_properties(delivery.properties),
+                        pack_properties(properties),
                         received,
                     )
                 )

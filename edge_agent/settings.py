@@ -58,13 +58,6 @@ class BrokerSettings:
     max_packet_bytes: Size = 1024 * 1024
 
 
-class Format(StrEnum):
-    """The payload formats."""
-
-    JSON = "json"
-    TEXT = "text"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
     """How payloads on a pipeline's source are read."""
@@ -72,7 +65,8 @@ class IngestSettings:
     topic: str
     """MQTT topic filter."""
     qos: int = 1
-    format: Format = Format.JSON
+    format: str = "json"
+    """A payload format: one of `edge_agent/ingest/formats.py`, or of an installed package that adds one."""
     id_path: str | None = "id"
     """Dotted path of the event's own id inside a JSON payload."""
     time_path: str | None = "time"
@@ -92,6 +86,8 @@ class IngestSettings:
     max_bytes: Size = 256 * 1024
     max_depth: int = 32
     max_values: int = 10_000
+    options: dict[str, Any] = field(default_factory=dict)
+    """For a format that an installed package adds: its own settings."""
 
 
 class WindowKind(StrEnum):

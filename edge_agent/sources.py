@@ -1,6 +1,6 @@
 """Which pipelines an event belongs to: sources that are read alike are decoded once for all their pipelines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,10 +30,18 @@ class Routes:
             settings = pipeline.settings.source
             route = next((item for item in self._routes if item.settings == settings), None)
             if route is None:
-                route = Route(settings, Ingest(settings))
+                name = f"{settings.format}:{settings.topic}"
+                alike = sum(item.ingest.name.partition("\n")[0] == name for item in self._routes)
+                route = Route(settings, Ingest(settings, f"{name}\n{alike}" if alike else name))
                 self._routes.append(route)
             route.pipelines.append(pipeline)
         self._cache: dict[str, tuple[Route, ...]] = {}
+
+    def restore(self, states: Callable[[str], Mapping[str, bytes]]) -> None:
+        """Give each decoder that remembers what was stored under its name, before the first message."""
+        for route in self._routes:
+            if route.ingest.remembers:
+                route.ingest.restore(states(route.ingest.name))
 
     def filters(self) -> list[tuple[str, int]]:
         """What to subscribe to: each topic filter once, at the highest QoS that a source asks for."""

@@ -5,19 +5,28 @@ it any more it is done: if it was never journaled it never will be, otherwise it
 """
 
 import time
+from typing import Protocol
 
+from edge_agent.ingest.events import Decoded
 from edge_agent.journal.batch import Batch
 from edge_agent.link.port import Delivery
-from edge_agent.pipeline.pipeline import Pipeline
+
+
+class Keeper(Protocol):
+    """Who has states to store: a pipeline for each sensor, a decoder for each stream."""
+
+    def state(self, key: str) -> bytes: ...
 
 
 class Taking:
     """One event (one MQTT message) on its way."""
 
-    __slots__ = ("delivery", "event_no", "holds", "journaled", "scoring", "started")
+    __slots__ = ("decoded", "delivery", "event_no", "holds", "journaled", "scoring", "started")
 
     def __init__(self, event_no: int, delivery: Delivery | None, started: float) -> None:
         self.event_no = event_no
+        self.decoded: dict[str, Decoded] | None = None
+        """By decoder, where what the message means depends on those before it: the journal keeps that meaning."""
         self.delivery = delivery
         """None for an event that was read back from the journal."""
         self.holds = 0
@@ -42,8 +51,8 @@ class GroupCommit:
         """How many of the events came with QoS 0."""
         self.scored: list[tuple[str, int, float]] = []
         """(model, release, arrival on the monotonic clock) of each result in it."""
-        self.states: dict[tuple[str, str], Pipeline] = {}
-        """(pipeline, sensor) whose state has changed; encoded when the commit is submitted."""
+        self.states: dict[tuple[str, str], Keeper] = {}
+        """(pipeline, sensor) or (decoder, stream) whose state has changed; encoded when the commit is submitted."""
         self.oldest: float | None = None
 
     def touch(self, now: float | None = None) -> None:

@@ -43,12 +43,24 @@ class DeadLetter(Struct, frozen=True, gc=False):
     detail: str
 
 
+class Request(Struct, frozen=True):
+    """A message that a format wants sent back to the sensors' side, such as the call for a new birth."""
+
+    topic: str
+    payload: bytes
+
+
 class Decoded(Struct, frozen=True):
     """What one message holds. `own_id` is the id that the payload gives itself, `time` the first event time in it."""
 
     events: tuple[Reading | Text, ...]
     own_id: str | None = None
     time: str | None = None
+    state: Any = None
+    """The stream's new state, for a format that remembers; None: it is as before."""
+    stored: bool = False
+    """Whether the new state must outlive a restart; what changes with every message need not."""
+    requests: tuple[Request, ...] = ()
 
 
 class Sample(Struct, frozen=True):

@@ -1,52 +1,123 @@
-"""The door of the room: the table of formats, and one decoder for each source, behind which nothing raises."""
+"""The door of the room: the table of formats, and one decoder for each source, behind which nothing raises.
 
+A format's module is imported when a source asks for it, so that a device holds in memory only what it reads. Installed packages
+add formats by an entry point of the group `smallhold.formats` (docs/formats.md).
+"""
+
+import difflib
+import importlib
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, cast
 
 from edge_agent.ingest.events import DeadLetter, Decoded
-from edge_agent.ingest.json_format import JsonFormat
-from edge_agent.ingest.text_format import TextFormat
-from edge_agent.settings import Format, IngestSettings
+from edge_agent.ingest.port import NO_PROPERTIES, Explain, Message, PayloadFormat, StatefulFormat, ignore
+from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
 
 log = logging.getLogger(__name__)
 
-
-class PayloadFormat(Protocol):
-    """One payload format, made for one source."""
-
-    def decode(self, topic: str, payload: bytes, *, retain: bool = False) -> Decoded | DeadLetter:
-        """What the payload holds. Pure."""
-        ...
-
-
-FORMATS: Final[dict[Format, Callable[[IngestSettings], PayloadFormat]]] = {
-    Format.JSON: JsonFormat,
-    Format.TEXT: TextFormat,
+ENTRY_POINTS: Final = "smallhold.formats"
+FORMATS: Final[dict[str, str]] = {
+    "json": "edge_agent.ingest.json_format:JsonFormat",
+    "text": "edge_agent.ingest.text_format:TextFormat",
 }
+"""Name to module and class, which is called with the source's IngestSettings."""
+MAX_STREAMS: Final = 10_000
+"""States that one source remembers; a hostile sender must not fill the memory."""
 
-NO_PROPERTIES: Final[Mapping[str, Any]] = {}
+
+def format_names() -> list[str]:
+    """All formats, those of installed packages included."""
+    return [*FORMATS, *sorted({item.name for item in _added()} - FORMATS.keys())]
+
+
+def find_format(name: str) -> Callable[[IngestSettings], PayloadFormat]:
+    """The class of a format; raises ValueError that names the nearest known one, or what cannot be imported."""
+    place = FORMATS.get(name)
+    try:
+        if place is not None:
+            module, _, attribute = place.partition(":")
+            return cast(Callable[[IngestSettings], PayloadFormat], getattr(importlib.import_module(module), attribute))
+        for item in _added():
+            if item.name == name:
+                return cast(Callable[[IngestSettings], PayloadFormat], item.load())
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"format {name!r} cannot be loaded: {error}") from error
+    known = format_names()
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    raise ValueError(f"there is no format {name!r}; the nearest is {near[0]!r}, all are: {', '.join(known)}")
+
+
+def _added() -> Any:
+    from importlib.metadata import entry_points  # half a megabyte that few devices need
+
+    return entry_points(group=ENTRY_POINTS)
 
 
 class Ingest:
-    """The decoder of one source: make it once, for it works out what its settings mean.
+    """The decoder of one source with the states of its streams: make it once, for it works out what its settings mean.
 
-    Raises ValueError on an unknown zone.
+    `decode` changes nothing; `accept` takes a message's new state over once it is known to be no repeat. Raises ValueError on
+    an unknown format or zone.
     """
 
-    def __init__(self, settings: IngestSettings) -> None:
+    def __init__(self, settings: IngestSettings, name: str = "") -> None:
         self.settings = settings
+        self.name = name or f"{settings.format}:{settings.topic}"
+        """Under which the states of its streams are stored."""
         self.errors = 0
         """Payloads that broke a decoder instead of being refused by it: each is a defect of ours."""
-        self._format = FORMATS[settings.format](settings)
+        self._format = find_format(settings.format)(settings)
+        self._stateful: StatefulFormat | None = self._format if isinstance(self._format, StatefulFormat) else None
+        self._states: dict[str, Any] = {}
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what a message means depends on those before it."""
+        return self._stateful is not None
+
+    def restore(self, states: Mapping[str, bytes]) -> None:
+        """Take the stored states, before the first message. One that cannot be read is left out: the stream starts anew."""
+        if self._stateful is None:
+            return
+        for stream, stored in states.items():
+            try:
+                self._states[stream] = self._stateful.load(stored)
+            except Exception as error:  # noqa: BLE001 - a third party's decoder may raise anything: that state alone is lost
+                log.warning("a stored state of a format is not read", extra={"stream": stream, "error": str(error)})
+
+    def state(self, stream: str) -> bytes:
+        """What to store for one stream."""
+        assert self._stateful is not None
+        return self._stateful.dump(self._states[stream])
+
+    def accept(self, topic: str, decoded: Decoded) -> str | None:
+        """Take over the new state that a message brought; the stream whose state is to be stored, if any."""
+        if decoded.state is None or self._stateful is None:
+            return None
+        stream = self._stateful.stream_of(topic)
+        if stream is None or (stream not in self._states and len(self._states) >= MAX_STREAMS):
+            return None
+        self._states[stream] = decoded.state
+        return stream if decoded.stored else None
 
     def decode(
-        self, topic: str, payload: bytes, properties: Mapping[str, Any] = NO_PROPERTIES, *, retain: bool = False
+        self,
+        topic: str,
+        payload: bytes,
+        properties: Mapping[str, Any] = NO_PROPERTIES,
+        *,
+        retain: bool = False,
+        explain: Explain = ignore,
     ) -> Decoded | DeadLetter:
-        """What one message holds; never raises. `properties` are for the formats that read them."""
+        """What one message holds; never raises."""
         try:
-            return self._format.decode(topic, payload, retain=retain)
+            state = None
+            if self._stateful is not None:
+                stream = self._stateful.stream_of(topic)
+                state = None if stream is None else self._states.get(stream)
+            return self._format.decode(Message(topic, payload, properties, retain), state, explain)
         except RecursionError:
             return DeadLetter(Reason.TOO_DEEP, "nested too deeply")
         except Exception as error:  # the room's boundary: counted, logged, and the intake goes on

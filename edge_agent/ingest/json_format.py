@@ -7,6 +7,7 @@ from edge_agent.ingest.envelope import read_envelope
 from edge_agent.ingest.events import DeadLetter, Decoded, Reading
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import MISSING, find, parse
+from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.quantities import name_quantity, unit_of
 from edge_agent.settings import IngestSettings
 
@@ -26,8 +27,9 @@ class JsonFormat:
         )
         self._known: dict[str, tuple[str, str | None]] = {}
 
-    def decode(self, topic: str, payload: bytes, *, retain: bool = False) -> Decoded | DeadLetter:
+    def decode(self, message: Message, state: Any = None, explain: Explain = ignore) -> Decoded | DeadLetter:
         """Readings of one payload. Nulls, empty objects and arrays, and the leaves of id, time and device give none."""
+        topic, payload, _, retain = message
         document = parse(self._settings, payload)
         if isinstance(document, DeadLetter):
             return document

@@ -1,9 +1,12 @@
 """Format `text`: the payload is the text, kept exactly; or a configured path inside JSON."""
 
+from typing import Any
+
 from edge_agent.ingest.envelope import plain_quality, read_envelope, topic_device
 from edge_agent.ingest.events import DeadLetter, Decoded, Text
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import MISSING, find, parse
+from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
 
@@ -15,8 +18,9 @@ class TextFormat:
         self._settings = settings
         self._zone = zone(settings.naive_zone)
 
-    def decode(self, topic: str, payload: bytes, *, retain: bool = False) -> Decoded | DeadLetter:
+    def decode(self, message: Message, state: Any = None, explain: Explain = ignore) -> Decoded | DeadLetter:
         """One text, or none where the configured path holds null."""
+        topic, payload, _, retain = message
         if self._settings.text_path is not None:
             return self._decode_json(self._settings.text_path, topic, payload, retain)
         if len(payload) > self._settings.max_bytes:

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.formats import Ingest, decode
-from edge_agent.settings import Format, IngestSettings
+from edge_agent.settings import IngestSettings
 
 SOURCES = [
     IngestSettings(topic="#"),
     IngestSettings(topic="#", values={"t": "a.b", "u": "0.1"}, device_path="d", device_level=1, naive_zone="Europe/Rome"),
     IngestSettings(topic="#", id_path=None, time_path=None, max_depth=2, max_values=3),
-    IngestSettings(topic="#", format=Format.TEXT),
-    IngestSettings(topic="#", format=Format.TEXT, text_path="text"),
+    IngestSettings(topic="#", format="text"),
+    IngestSettings(topic="#", format="text", text_path="text"),
 ]
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 DOCUMENTS = st.recursive(

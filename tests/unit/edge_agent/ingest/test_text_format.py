@@ -4,12 +4,12 @@ import pytest
 
 from edge_agent.ingest.events import DeadLetter, Decoded, Text
 from edge_agent.ingest.formats import decode
-from edge_agent.settings import Format, IngestSettings
+from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
 
 
 def read(payload: bytes, **settings: Any) -> Decoded | DeadLetter:
-    return decode(IngestSettings(topic="#", format=Format.TEXT, **settings), "city/reports", payload)
+    return decode(IngestSettings(topic="#", format="text", **settings), "city/reports", payload)
 
 
 @pytest.mark.parametrize("text", ["12.50", " a\r\n", "{broken", "لوله ترکیده است", "\ufeffx", "a\0b", ""])
