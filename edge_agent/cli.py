@@ -78,8 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--property", action="append", default=[], metavar="K=V", help="an MQTT 5 user property")
     decode.add_argument("file", metavar="FILE", help="the payload, or - for standard input")
     replay = add("replay", "run recorded events through a pipeline on a virtual clock", _replay)
-    replay.add_argument("--pipeline", required=True, metavar="NAME", help="a pipeline of the configuration")
-    replay.add_argument("--bundle", metavar="FILE", help="the model's bundle (default: what is active in state_dir)")
+    replay.add_argument(
+        "--pipeline", action="append", default=[], metavar="NAME", help="whose results are printed (default: every pipeline's)"
+    )
+    replay.add_argument(
+        "--bundle", action="append", default=[], metavar="FILE", help="a model's bundle (default: what is active in state_dir)"
+    )
     replay.add_argument("events", metavar="EVENTS.jsonl", help='lines of {"topic", "payload", "time"}, or - for standard input')
     status = add("status", "show what the running agent does", _status)
     status.add_argument("--socket", metavar="PATH", help="the control socket (default: the configuration's)")

@@ -9,7 +9,7 @@ disk, full outbox) is tried again, and until it succeeds nothing is acknowledged
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, Protocol
 
@@ -19,15 +19,23 @@ from edge_agent.ingest.identity import KEY_BYTES, identify, sample_id
 from edge_agent.ingest.kept import from_kept, to_kept
 from edge_agent.ingest.recent import RecentKeys
 from edge_agent.ingest.samples import to_samples
-from edge_agent.journal.batch import SITE, JournalRow, OutboxRow, pack_properties, unpack_properties
+from edge_agent.journal.batch import (
+    SITE,
+    Batch,
+    Counts,
+    DeadLetterRow,
+    JournalRow,
+    OutboxRow,
+    pack_properties,
+    unpack_properties,
+)
 from edge_agent.journal.errors import StoreError
-from edge_agent.journal.store import Store
 from edge_agent.link.port import Delivery
 from edge_agent.loop import Loop, Timer
 from edge_agent.notes import Notes
 from edge_agent.pipeline.pipeline import Pipeline, readings
 from edge_agent.pipeline.question import find_misfit, to_model_input
-from edge_agent.pipeline.result import make_result
+from edge_agent.pipeline.result import make_result, window_as_json
 from edge_agent.pipeline.windows import ClosedWindow, Event
 from edge_agent.settings import AgentSettings
 from edge_agent.sources import Route, Routes
@@ -58,6 +66,24 @@ class Scorer(Protocol):
     def submit(self, name: str, item: ModelInput, done: Callable[[Answer | Failure], object]) -> None: ...
 
 
+class EventStore(Protocol):
+    """What is needed of the store."""
+
+    @property
+    def stream(self) -> str: ...
+
+    @property
+    def counts(self) -> Counts: ...
+
+    def taken_keys(self) -> list[bytes]: ...
+
+    def journal_rows(self) -> Iterator[JournalRow]: ...
+
+    def pipeline_states(self, pipeline: str, /) -> Mapping[str, bytes]: ...
+
+    def submit(self, batch: Batch, done: Callable[[StoreError | None], None] | None = None, *, urgent: bool = True) -> None: ...
+
+
 class Engine:
     """Takes events over and gives results out.
 
@@ -71,7 +97,7 @@ class Engine:
         self,
         settings: AgentSettings,
         loop: Loop,
-        store: Store,
+        store: EventStore,
         pipelines: Sequence[Pipeline],
         models: Scorer,
         *,
@@ -109,6 +135,8 @@ class Engine:
         self.counters: Counter[str] = Counter()
         """Totals since the start; their names are listed in docs/protocol.md."""
         self.commits = 0
+        self.scoring = 0
+        """Windows that a model is asked about now."""
 
     def attach(self, link: SiteLink) -> None:
         """The link that is acknowledged to."""
@@ -176,7 +204,7 @@ class Engine:
         except Exception as error:  # a defect of ours, which must not stop the intake: the event is told of and acknowledged
             self._loop.errors += 1
             log.exception("an event could not be taken in", extra={"topic": delivery.topic})
-            self._tell_dead(delivery.topic, delivery.payload, Reason.WRONG_SHAPE, repr(error), "")
+            self._dead_letter(delivery, Reason.WRONG_SHAPE, repr(error), "")
             if taking.event_no in self._takings:
                 self._release([taking.event_no << INDEX_BITS])
             return True
@@ -195,7 +223,7 @@ class Engine:
         for number, route in enumerate(routes):
             decoded = self._decode(route, delivery, rebuilding=rebuilding)
             if isinstance(decoded, DeadLetter):
-                self._dead_letter(route, delivery, decoded)
+                self._dead_letter(delivery, decoded.reason, decoded.detail, route.pipelines[0].settings.name)
                 continue
             identity = identify(delivery.topic, delivery.payload, decoded, lambda: f"{self._store.stream}-{taking.event_no}")
             if not rebuilding:
@@ -268,12 +296,26 @@ class Engine:
                     self._next.batch.forget.append(taking.event_no)
                     self._next.touch()
 
-    def _dead_letter(self, route: Route, delivery: Delivery, letter: DeadLetter) -> None:
-        self._tell_dead(delivery.topic, delivery.payload, letter.reason, letter.detail, route.pipelines[0].settings.name)
+    def _dead_letter(self, delivery: Delivery, reason: Reason, detail: str, pipeline: str) -> None:
+        self._keep_dead(
+            DeadLetterRow(
+                delivery.topic,
+                delivery.payload,
+                reason,
+                detail,
+                pipeline,
+                delivery.qos,
+                delivery.retain,
+                pack_properties(delivery.properties),
+                time.time(),
+            )
+        )
 
-    def _tell_dead(self, topic: str, payload: bytes, reason: Reason, detail: str, pipeline: str) -> None:
-        self.counters[f"dead_{reason}"] += 1
-        self.notes.dead_letter(topic, payload, reason, detail, pipeline)
+    def _keep_dead(self, row: DeadLetterRow) -> None:
+        self.counters[f"dead_{row.reason}"] += 1
+        self._next.batch.dead_letters.append(row)
+        self._next.touch()
+        self.notes.dead_letter(row.topic, row.payload, Reason(row.reason), row.detail, row.pipeline)
 
     # ---- scoring and deciding
 
@@ -282,6 +324,7 @@ class Engine:
         if settings.model is None:
             self._finish(pipeline, window, closer, readings(window), None)
             return
+        self.scoring += 1
         self._models.submit(
             settings.model,
             to_model_input(window, settings.inputs),
@@ -289,6 +332,7 @@ class Engine:
         )
 
     def _answered(self, pipeline: Pipeline, window: ClosedWindow, closer: Taking, answer: Answer | Failure) -> None:
+        self.scoring -= 1
         outcome: Outcome | Failure
         if isinstance(answer, Answer):
             manifest = answer.manifest
@@ -304,7 +348,11 @@ class Engine:
         else:
             outcome = answer
         if isinstance(outcome, Failure):
-            self._tell_dead(window.key, b"", outcome.reason, outcome.detail, pipeline.settings.name)
+            shown = window_as_json(window)
+            name = pipeline.settings.name
+            self._keep_dead(
+                DeadLetterRow(window.key, shown, outcome.reason, outcome.detail, name, received=time.time(), is_message=False)
+            )
             self._finish(pipeline, window, closer, None, None)
         else:
             self._finish(pipeline, window, closer, outcome, answer.model if isinstance(answer, Answer) else None)

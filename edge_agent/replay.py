@@ -1,85 +1,117 @@
-"""Recorded events through a pipeline on a virtual clock: the code of the live path, without broker, store and wall clock.
+"""Recorded events through the engine itself, without broker, disk and wall clock: what comes out is what a device would give.
 
-A recording is JSON lines of `{"topic": ..., "payload": ..., "time": ...}`. `payload` is what was published: a JSON value
-stands for its compact encoding, a text for itself, and `{"base64": "..."}` for any bytes. `time` (RFC 3339) says when it was
-published; pipelines look at the time inside the payload, so it is for people.
+The engine gets a store that keeps nothing and commits at once; everything else is the code of the live path.
 """
 
-import base64
-import binascii
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
-from edge_agent.ingest.events import DeadLetter
-from edge_agent.ingest.identity import identify, sample_id
-from edge_agent.ingest.recent import RecentKeys
-from edge_agent.ingest.samples import to_samples
+from edge_agent.engine import Engine, Scorer
+from edge_agent.journal.batch import Batch, Counts, DeadLetterRow, JournalRow, OutboxRow
+from edge_agent.journal.errors import StoreError
+from edge_agent.link.port import Delivery
+from edge_agent.loop import Loop
 from edge_agent.pipeline.pipeline import Pipeline
-from edge_agent.pipeline.windows import ClosedWindow, Event
-from edge_agent.sources import Routes
+from edge_agent.recording import Recorded
+from edge_agent.settings import AgentSettings, PipelineSettings
+from fleet_contract.topics import Up, up
+
+MAX_SCORING: Final = 512
+"""Windows that may wait for their models before the next event is taken."""
+STREAM: Final = "replay"
 
 
-class RecordingError(ValueError):
-    """A line of the recording is not an event; the text names the line."""
+class UnansweredError(Exception):
+    """A model did not answer in time."""
 
 
-def read_recording(lines: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Topic and payload of each event; raises RecordingError."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            yield str(entry["topic"]), _payload(entry["payload"])
-        except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-            raise RecordingError(f"line {number}: not an event of topic and payload: {error!r}") from error
+class PassingStore:
+    """Commits at once and keeps nothing; shows each batch to `on_batch`."""
 
+    def __init__(self, post: Callable[..., None], on_batch: Callable[[Batch], object]) -> None:
+        self._post = post
+        self._on_batch = on_batch
+        self.stream = STREAM
+        self.counts = Counts()
 
-def _payload(value: Any) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, dict) and set(value) == {"base64"}:
-        return base64.b64decode(value["base64"], validate=True)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    def submit(self, batch: Batch, done: Callable[[StoreError | None], None] | None = None, *, urgent: bool = True) -> None:
+        """As `Store.submit`, without a disk."""
+        self._on_batch(batch)
+        if done is not None:
+            self._post(done, None)
+
+    def journal_rows(self) -> Iterator[JournalRow]:
+        """None."""
+        return iter(())
+
+    def taken_keys(self) -> list[bytes]:
+        """None."""
+        return []
+
+    def pipeline_states(self, _pipeline: str) -> Mapping[str, bytes]:
+        """None."""
+        return {}
 
 
 class Replay:
-    """Feeds one pipeline; what it cannot use is counted as the daemon counts it."""
+    """Feeds the chosen pipelines; what they cannot use is counted as the daemon counts it.
 
-    def __init__(self, pipeline: Pipeline, on_dead_letter: Callable[[str, DeadLetter], None]) -> None:
-        self._pipeline = pipeline
-        self._routes = Routes([pipeline])
-        self._recent = RecentKeys()
-        self._number = 0
+    Args:
+        models: answers on `loop`.
+        on_result: (pipeline, message) of each result, in the order in which a device would send them.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        pipelines: Sequence[PipelineSettings],
+        loop: Loop,
+        models: Scorer,
+        on_result: Callable[[str, bytes], object],
+        on_dead_letter: Callable[[DeadLetterRow], object],
+    ) -> None:
+        self._loop = loop
+        self._on_result = on_result
         self._on_dead_letter = on_dead_letter
-        self.counters: Counter[str] = Counter()
+        self._patience = settings.inference.deadline * 10
+        self._pipelines = {up(settings.device, Up.RESULT, item.name): item.name for item in pipelines}
+        settings = replace(settings, pipelines=tuple(pipelines), store=replace(settings.store, commit_delay=0.0))
+        store = PassingStore(loop.post, self._show)
+        self._engine = Engine(settings, loop, store, [Pipeline(item) for item in pipelines], models)
 
-    def feed(self, topic: str, payload: bytes) -> list[ClosedWindow]:
-        """Take one recorded event; returns the windows that it closes."""
-        self.counters["events"] += 1
-        self._number += 1
-        routes = self._routes.match(topic)
-        if not routes:
-            self.counters["events_unrouted"] += 1
-            return []
-        decoded = routes[0].ingest.decode(topic, payload)
-        if isinstance(decoded, DeadLetter):
-            self.counters[f"dead_{decoded.reason}"] += 1
-            self._on_dead_letter(topic, decoded)
-            return []
-        identity = identify(topic, payload, decoded, lambda: f"replay-{self._number}")
-        if not identity.fresh and not self._recent.add(identity.key):
-            self.counters["events_repeated"] += 1
-            return []
-        closed: list[ClosedWindow] = []
-        for index, sample in enumerate(to_samples(decoded.events)):
-            fed = self._pipeline.feed(Event(self._number << 16 | index, sample_id(identity.event_id, index), sample))
-            if fed is None:
-                self.counters["events_too_many_sensors"] += 1
-                continue
-            self.counters["events_late"] += fed.late
-            self.counters["events_untimed"] += fed.untimed
-            closed += fed.closed
-        return closed
+    @property
+    def counters(self) -> Counter[str]:
+        """The engine's."""
+        return self._engine.counters
+
+    def feed(self, message: Recorded) -> None:
+        """Take one recorded message; raises UnansweredError when the models stand still."""
+        # QoS 0 events may be dropped by a device that cannot keep up; a replay always keeps up
+        delivery = Delivery(message.topic, message.payload, 1, message.retain, False, 0, 0, message.properties)
+        self._engine.on_deliveries([delivery])
+        if self._engine.scoring >= MAX_SCORING:
+            self._settle()
+        else:
+            self._loop.turn(0.0)
+
+    def finish(self) -> None:
+        """Wait for all answers; windows that are open stay open, as on a device. Raises UnansweredError."""
+        self._settle()
+
+    def _settle(self) -> None:
+        engine = self._engine
+        if not self._loop.run_until(lambda: not engine.scoring and engine.idle, self._patience):
+            raise UnansweredError(f"the models did not answer within {self._patience:g} s")
+
+    def _show(self, batch: Batch) -> None:
+        for letter in batch.dead_letters:
+            self._on_dead_letter(letter)
+        for row in batch.outbox:
+            self._show_row(row)
+
+    def _show_row(self, row: OutboxRow) -> None:
+        name = self._pipelines.get(row.topic)
+        if name is not None:
+            self._on_result(name, row.payload)

@@ -64,6 +64,7 @@ class GroupCommit:
         """Join what came after this commit to it, which was refused and will be tried again."""
         batch, more = self.batch, later.batch
         batch.outbox += more.outbox
+        batch.dead_letters += more.dead_letters
         batch.taken += more.taken
         batch.forget += more.forget
         self.deliveries += later.deliveries

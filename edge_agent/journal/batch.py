@@ -42,6 +42,26 @@ class OutboxRow:
         return f"OutboxRow(seq={self.seq}, {self.kind}, {self.link}:{self.topic}, durable={self.durable})"
 
 
+class DeadLetterRow(NamedTuple):
+    """A message that could not be read, or a window that could not be scored, kept for a person to look at."""
+
+    topic: str
+    """Of the message; for a window the sensor."""
+    payload: bytes
+    """Of the message; for a window its events, as JSON."""
+    reason: str
+    detail: str
+    pipeline: str
+    qos: int = 1
+    retain: bool = False
+    properties: bytes | None = None
+    """From `pack_properties`."""
+    received: float = 0.0
+    """Wall clock, seconds since 1970."""
+    is_message: bool = True
+    """False for a window: it cannot be taken in again."""
+
+
 @dataclass(slots=True)
 class Batch:
     """One transaction: all of it or nothing. Applied in the order of the fields.
@@ -51,6 +71,7 @@ class Batch:
 
     journal: list[JournalRow] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
+    dead_letters: list[DeadLetterRow] = field(default_factory=list)
     pipeline_states: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     """(pipeline, key) to its state; None removes it."""
     values: dict[str, bytes | None] = field(default_factory=dict)

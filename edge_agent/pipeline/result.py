@@ -3,6 +3,8 @@
 from hashlib import sha256
 from typing import Final
 
+import msgspec
+
 from edge_agent.ingest.instant import format_micros
 from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.pipeline.windows import ClosedWindow
@@ -31,6 +33,15 @@ def make_result(pipeline: Pipeline, window: ClosedWindow, outcome: Outcome, mode
         events=_events(window),
         quality=_quality(window),
     )
+
+
+def window_as_json(window: ClosedWindow) -> bytes:
+    """A window that could not be scored, for a person to look at: its bounds, and the id, time and values of each event."""
+    events = [
+        {"id": event.event_id, "time": event.sample.time_text, "values": event.sample.values, "text": event.sample.text}
+        for event in window.events
+    ]
+    return msgspec.json.encode({"kind": window.kind, "start": window.start, "end": window.end, "events": events})
 
 
 def _events(window: ClosedWindow) -> EventsRef:

@@ -1,0 +1,75 @@
+"""The models of a replay: from bundles named on the command line, or those that are active on this device."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.inference.answers import Failure
+from edge_agent.inference.bundle_store import Bundle, BundleStore
+from edge_agent.inference.models import Models
+from edge_agent.journal.reader import Reader
+from edge_agent.loop import Loop
+from edge_agent.settings import AgentSettings, PipelineSettings
+from edge_agent.updates.ledger import Ledger
+from edge_agent.updates.store import LEDGER_KEY
+from fleet_contract.bundle import BundleError, read_bundle
+from fleet_contract.messages import ModelRef
+
+
+class BundleMissing(Exception):
+    """A model that a pipeline needs is not to be had, or does not work; the text says what to do."""
+
+
+def load_models(
+    loop: Loop, models: Models, settings: AgentSettings, pipelines: Iterable[PipelineSettings], bundles: Sequence[Path]
+) -> None:
+    """Have every model that the pipelines name answer on `loop`, golden samples tested; raises BundleMissing."""
+    wanted = list(dict.fromkeys(item.model for item in pipelines if item.model is not None))
+    given = {bundle.manifest.name: bundle for bundle in map(open_bundle, bundles)}
+    for name, bundle in given.items():
+        if name not in wanted:
+            known = ", ".join(wanted) or "none"
+            raise BundleMissing(f"{bundle.path} is a bundle of model {name!r}; the pipelines' models are: {known}")
+    for name in wanted:
+        release, bundle = (0, given[name]) if name in given else _active(settings, name)
+        _load(loop, models, bundle, release, settings.updates.test_timeout)
+
+
+def open_bundle(path: Path) -> Bundle:
+    """The bundle in a file; raises BundleMissing, OSError."""
+    with path.open("rb") as file:
+        try:
+            index = read_bundle(file)
+        except BundleError as error:
+            raise BundleMissing(f"{path}: {error}") from error
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Bundle(path, f"sha256:{digest}", index.manifest, index.golden, index.entries[index.manifest.file])
+
+
+def _active(settings: AgentSettings, model: str) -> tuple[int, Bundle]:
+    database = Path(settings.state_dir) / "agent.db"
+    if not database.exists():
+        raise BundleMissing(f"model {model!r}: {settings.state_dir} holds no agent.db: name a bundle with --bundle")
+    reader = Reader(database)
+    stored = reader.values().get(LEDGER_KEY)
+    reader.close()
+    ledger = msgspec.msgpack.decode(stored, type=Ledger) if stored else Ledger()
+    active = ledger.active.get(model)
+    if active is None:
+        raise BundleMissing(f"no release of model {model!r} is active on this device: name a bundle with --bundle")
+    try:
+        return active.release, BundleStore(Path(settings.state_dir) / "models").open(model, active.digest)
+    except BundleError as error:
+        raise BundleMissing(f"the stored bundle of {model!r}: {error}") from error
+
+
+def _load(loop: Loop, models: Models, bundle: Bundle, release: int, timeout: float) -> None:
+    outcome: list[ModelRef | Failure] = []
+    models.activate(bundle, release, timeout, outcome.append)
+    loop.run_until(lambda: bool(outcome), timeout + 5)
+    if not outcome or isinstance(outcome[0], Failure):
+        detail = outcome[0].detail if outcome and isinstance(outcome[0], Failure) else "no answer in time"
+        raise BundleMissing(f"the model of {bundle.path} does not work: {detail}")
