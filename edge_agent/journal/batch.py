@@ -2,12 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 import msgspec
 
 FLEET: Final = "fleet"
 SITE: Final = "site"
+
+
+class Priority(IntEnum):
+    """Classes of outbox rows: a lower number is sent first and evicted last. The numbers are stored."""
+
+    NOTE = 0
+    """Notes, and results that raise or clear an alarm."""
+    RESULT = 1
+    """Durable results."""
+    PLAIN = 2
+    """Results that the broker's PUBACK settles, and local outputs."""
 
 
 class JournalRow(NamedTuple):
@@ -27,19 +39,35 @@ class JournalRow(NamedTuple):
 class OutboxRow:
     """A message on its way out. `seq` is given by `Store.submit`: it grows with the order of submission and is never reused."""
 
-    __slots__ = ("durable", "kind", "link", "payload", "seq", "topic")
+    __slots__ = ("durable", "kind", "link", "payload", "priority", "seq", "topic")
 
-    def __init__(self, kind: str, topic: str, payload: bytes, *, durable: bool, link: str = FLEET, seq: int = 0) -> None:
-        """`kind` is `result` or `note`; `payload` a JSON object, if durable without stream and seq or with empty ones."""
+    def __init__(
+        self,
+        kind: str,
+        topic: str,
+        payload: bytes,
+        *,
+        durable: bool,
+        link: str = FLEET,
+        seq: int = 0,
+        priority: Priority | None = None,
+    ) -> None:
+        """`kind` is `result` or `note`; `payload` a JSON object, if durable without stream and seq or with empty ones.
+
+        `priority` follows from kind and durable unless it is given, as for a result that raises an alarm.
+        """
         self.kind = kind
         self.topic = topic
         self.payload = payload
         self.durable = durable
         self.link = link
         self.seq = seq
+        if priority is None:
+            priority = Priority.NOTE if kind == "note" else Priority.RESULT if durable else Priority.PLAIN
+        self.priority = priority
 
     def __repr__(self) -> str:
-        return f"OutboxRow(seq={self.seq}, {self.kind}, {self.link}:{self.topic}, durable={self.durable})"
+        return f"OutboxRow(seq={self.seq}, {self.kind}, {self.link}:{self.topic}, {self.priority.name})"
 
 
 class DeadLetterRow(NamedTuple):
@@ -99,6 +127,12 @@ class Counts(NamedTuple):
     """Of the payloads."""
     last_seq: int = 0
     last_event_no: int = 0
+    result_rows: int = 0
+    """Of class RESULT in the outbox."""
+    result_bytes: int = 0
+    plain_rows: int = 0
+    """Of class PLAIN in the outbox."""
+    plain_bytes: int = 0
 
 
 def pack_properties(properties: Mapping[str, object]) -> bytes | None:

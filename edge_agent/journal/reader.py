@@ -6,13 +6,24 @@ Every read ends before it returns, or is made in pages: an open read transaction
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from edge_agent.journal.batch import FLEET, Counts, JournalRow, OutboxRow
+from edge_agent.journal.batch import FLEET, Counts, JournalRow, OutboxRow, Priority
 
 PAGE_ROWS: Final = 256
 PAGE_BYTES: Final = 1024 * 1024
 KEY_BYTES: Final = 16
+WALKED_SEQS: Final = 4096
+
+
+class Page(NamedTuple):
+    """Some rows of the outbox."""
+
+    rows: list[OutboxRow]
+    after: int
+    """Where the next page begins: no row of this link and class up to this seq is missing from the pages so far."""
+    more: bool
+    """Whether there may be more."""
 
 
 class Reader:
@@ -29,7 +40,7 @@ class Reader:
         """What the file holds."""
         return Counts._make(
             self._connection.execute(
-                "SELECT journal_rows, outbox_rows, outbox_bytes, last_seq, last_event_no FROM totals"
+                f"SELECT {', '.join(Counts._fields)} FROM totals"  # noqa: S608 - names of columns
             ).fetchone()
         )
 
@@ -66,28 +77,44 @@ class Reader:
         """All key-value pairs."""
         return dict(self._connection.execute("SELECT key, value FROM value").fetchall())
 
-    def outbox_page(
-        self, link: str, after: int, *, rows: int = PAGE_ROWS, size: int = PAGE_BYTES
-    ) -> tuple[list[OutboxRow], bool]:
-        """Rows of one link with a seq above `after`, in order, and whether there may be more.
+    def outbox_page(self, link: str, priority: Priority, after: int, *, rows: int = PAGE_ROWS, size: int = PAGE_BYTES) -> Page:
+        """Rows of one link and class with a seq above `after`, in order.
 
-        A page ends with `rows` rows or with the row that brings it to `size` bytes of payload.
+        A page ends with `rows` rows or with the row that brings it to `size` bytes of payload. Plain rows of the fleet link
+        have no index: their page ends at the latest `WALKED_SEQS` behind its start, and may be empty although more follow.
         """
-        elsewhere = "" if link == FLEET else "link <> 'fleet' AND "  # lets SQLite use the partial index
-        cursor = self._connection.execute(
-            "SELECT seq, kind, topic, payload, durable FROM outbox "  # noqa: S608 - a constant
-            f"WHERE {elsewhere}link = ? AND seq > ? ORDER BY seq LIMIT ?",
-            (link, after, rows),
-        )
+        if link == FLEET and priority is Priority.PLAIN:
+            first = self._connection.execute("SELECT min(seq) FROM outbox WHERE seq > ?", (after,)).fetchone()[0]
+            if first is None:
+                return Page([], after, False)
+            end = first + WALKED_SEQS
+            cursor = self._connection.execute(
+                "SELECT seq, kind, topic, payload, durable FROM outbox "
+                "WHERE seq > ? AND seq < ? AND link = 'fleet' AND class = 2 ORDER BY seq LIMIT ?",
+                (after, end, rows),
+            )
+            walked = end - 1
+        else:
+            cursor = self._connection.execute(
+                "SELECT seq, kind, topic, payload, durable FROM outbox WHERE (link <> 'fleet' OR class <> 2) "
+                "AND link = ? AND class = ? AND seq > ? ORDER BY seq LIMIT ?",
+                (link, int(priority), after, rows),
+            )
+            walked = None
         page: list[OutboxRow] = []
         read = 0
         for seq, kind, topic, payload, durable in cursor:
-            page.append(OutboxRow(kind, topic, payload, durable=bool(durable), link=link, seq=seq))
+            page.append(OutboxRow(kind, topic, payload, durable=bool(durable), link=link, seq=seq, priority=priority))
             read += len(payload)
             if read >= size:
                 cursor.close()
-                return page, True
-        return page, len(page) == rows
+                return Page(page, seq, True)
+        if len(page) == rows:
+            return Page(page, page[-1].seq, True)
+        if walked is None:
+            return Page(page, page[-1].seq if page else after, False)
+        beyond = self._connection.execute("SELECT 1 FROM outbox WHERE seq > ? LIMIT 1", (walked,)).fetchone()
+        return Page(page, walked if beyond else page[-1].seq if page else after, beyond is not None)
 
     def close(self) -> None:
         """Release the file."""

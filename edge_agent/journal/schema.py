@@ -30,6 +30,24 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             outbox_rows INTEGER NOT NULL, outbox_bytes INTEGER NOT NULL, last_seq INTEGER NOT NULL,
             last_event_no INTEGER NOT NULL)""",
     ),
+    (
+        "ALTER TABLE outbox ADD COLUMN class INTEGER NOT NULL DEFAULT 2",
+        # the age clock of `totals` when the row came
+        "ALTER TABLE outbox ADD COLUMN stored INTEGER NOT NULL DEFAULT 0",
+        "UPDATE outbox SET class = CASE WHEN kind = 'note' THEN 0 ELSE 1 END WHERE durable OR kind = 'note'",
+        # plain rows of the fleet link are the usual case and cost no index: they are read in the order of the table
+        "CREATE INDEX outbox_sorted ON outbox (link, class, seq) WHERE link <> 'fleet' OR class <> 2",
+        "DROP INDEX outbox_elsewhere",
+        "ALTER TABLE totals ADD COLUMN result_rows INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE totals ADD COLUMN result_bytes INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE totals ADD COLUMN plain_rows INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE totals ADD COLUMN plain_bytes INTEGER NOT NULL DEFAULT 0",
+        # seconds that the agent has run with this file: what ages are measured by, because a wall clock can jump
+        "ALTER TABLE totals ADD COLUMN age_clock INTEGER NOT NULL DEFAULT 0",
+        """UPDATE totals SET
+            (result_rows, result_bytes) = (SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox WHERE class = 1),
+            (plain_rows, plain_bytes) = (SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox WHERE class = 2)""",
+    ),
 )
 VERSION: Final = len(STEPS)
 
@@ -50,7 +68,11 @@ def migrate(connection: sqlite3.Connection) -> None:
             for statement in step:
                 connection.execute(statement)
         if found == 0:
-            connection.execute("INSERT INTO totals VALUES (1, ?, 0, 0, 0, 0, 0)", (secrets.token_hex(16),))
+            connection.execute(
+                "INSERT INTO totals (one, stream, journal_rows, outbox_rows, outbox_bytes, last_seq, last_event_no) "
+                "VALUES (1, ?, 0, 0, 0, 0, 0)",
+                (secrets.token_hex(16),),
+            )
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from edge_agent.journal.batch import Batch, Counts
 from edge_agent.journal.errors import StoreError, StoreFull, is_corrupt, to_store_error
 from edge_agent.journal.opening import suspect_mark
+from edge_agent.journal.outbox_table import OutboxTable
 from edge_agent.journal.reader import KEY_BYTES
 from edge_agent.settings import StoreSettings
 from fleet_contract.messages import to_ranges
@@ -27,6 +28,12 @@ LAZY_DELAY: Final = 0.025
 MERGED_BATCHES: Final = 64
 DISK_INTERVAL: Final = 1.0
 """Seconds between two looks at the free space of the disk."""
+_SET_TOTALS: Final = f"UPDATE totals SET {', '.join(f'{name} = ?' for name in Counts._fields)}, age_clock = ?"  # noqa: S608
+
+
+def _seconds_since_boot() -> float:
+    """Goes on during suspend, and never jumps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Job(NamedTuple):
@@ -50,12 +57,17 @@ class Writer:
         settings: StoreSettings,
         counts: Counts,
         finished: Callable[[Finished, Counts], None],
+        *,
+        clock: Callable[[], float] = _seconds_since_boot,
     ) -> None:
         self._connection = connection
         self._path = path
         self._settings = settings
         self._counts = counts
         self._finished = finished
+        self._clock = clock
+        self._age_offset = connection.execute("SELECT age_clock FROM totals").fetchone()[0] - clock()
+        self._outbox = OutboxTable(connection)
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._keys: deque[tuple[int, int]] = deque(
             (no, length // KEY_BYTES) for no, length in connection.execute("SELECT no, length(keys) FROM taken ORDER BY no")
@@ -81,6 +93,10 @@ class Writer:
         self._queue.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _age_now(self) -> int:
+        """The age clock: seconds that the agent has run with this file. Time while it was off does not count, nor do jumps."""
+        return int(self._clock() + self._age_offset)
 
     def _run(self) -> None:
         stopping = False
@@ -156,9 +172,7 @@ class Writer:
             forgotten = self._keys_to_prune(len(keys))
             if forgotten:
                 connection.execute("DELETE FROM taken WHERE no <= ?", (self._keys[forgotten - 1][0],))
-            connection.execute(
-                "UPDATE totals SET journal_rows = ?, outbox_rows = ?, outbox_bytes = ?, last_seq = ?, last_event_no = ?", counts
-            )
+            connection.execute(_SET_TOTALS, (*counts, self._age_now()))
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -176,29 +190,20 @@ class Writer:
 
     def _apply(self, batch: Batch, counts: Counts) -> Counts:
         connection = self._connection
-        journal_rows, outbox_rows, outbox_bytes, last_seq, last_event_no = counts
+        journal_rows, last_event_no = counts.journal_rows, counts.last_event_no
         if batch.journal:
             connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", batch.journal)
             journal_rows += len(batch.journal)
             last_event_no = max(last_event_no, batch.journal[-1].event_no)
         if batch.outbox:
-            rows = [(row.seq, row.link, row.kind, row.durable, row.topic, row.payload) for row in batch.outbox]
-            connection.executemany("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", rows)
-            outbox_rows += len(rows)
-            outbox_bytes += sum([len(row[5]) for row in rows])
-            last_seq = rows[-1][0]
+            counts = self._outbox.add(batch.outbox, self._age_now(), counts)
         self._replace("pipeline_state", "pipeline = ? AND key = ?", batch.pipeline_states.items(), pairs=True)
         self._replace("value", "key = ?", batch.values.items(), pairs=False)
         for low, high in to_ranges(batch.forget):
             journal_rows -= connection.execute("DELETE FROM journal WHERE event_no BETWEEN ? AND ?", (low, high)).rowcount
-        for low, high in to_ranges(batch.delivered):
-            rows_gone, bytes_gone = connection.execute(
-                "SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox WHERE seq BETWEEN ? AND ?", (low, high)
-            ).fetchone()
-            connection.execute("DELETE FROM outbox WHERE seq BETWEEN ? AND ?", (low, high))
-            outbox_rows -= rows_gone
-            outbox_bytes -= bytes_gone
-        return Counts(journal_rows, outbox_rows, outbox_bytes, last_seq, max(last_event_no, batch.last_event_no))
+        if batch.delivered:
+            counts = self._outbox.settle(batch.delivered, counts)
+        return counts._replace(journal_rows=journal_rows, last_event_no=max(last_event_no, batch.last_event_no))
 
     def _replace(self, table: str, where: str, items: Iterable[tuple[object, bytes | None]], *, pairs: bool) -> None:
         kept: list[tuple[object, ...]] = []

@@ -6,7 +6,7 @@ A plain row is settled by the broker's PUBACK, a durable one by the controller's
 from collections import deque
 from collections.abc import Sequence
 
-from edge_agent.journal.batch import OutboxRow
+from edge_agent.journal.batch import OutboxRow, Priority
 from edge_agent.outbox.policy import may_send, resend_delay
 
 
@@ -30,8 +30,9 @@ class Outstanding:
 
     def __init__(self) -> None:
         self._rows: dict[int, Unsettled] = {}
-        self._again: deque[int] = deque()
-        self._bytes = 0
+        self._again: list[deque[int]] = [deque() for _ in Priority]
+        self._held = [0 for _ in Priority]
+        self._bytes = [0 for _ in Priority]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -39,9 +40,9 @@ class Outstanding:
     def __contains__(self, seq: int) -> bool:
         return seq in self._rows
 
-    def room(self, size: int) -> bool:
+    def room(self, row: OutboxRow) -> bool:
         """Whether a row that was not sent yet may be sent."""
-        return may_send(len(self._rows), self._bytes, size)
+        return may_send(self._held, self._bytes, row.priority, len(row.payload))
 
     def sent(self, row: OutboxRow, now: float) -> None:
         """The link has taken `row`, for the first time or again."""
@@ -49,15 +50,17 @@ class Outstanding:
         entry = self._rows.get(seq)
         if entry is None:
             self._rows[seq] = Unsettled(row, now + resend_delay(1, refused=False))
-            self._bytes += len(row.payload)
+            self._held[row.priority] += 1
+            self._bytes[row.priority] += len(row.payload)
             return
         entry.attempts += 1
         entry.flying = True
         entry.due = now + resend_delay(entry.attempts, refused=False)
         if entry.queued:
             entry.queued = False
-            if self._again and self._again[0] == seq:
-                self._again.popleft()
+            again = self._again[row.priority]
+            if again and again[0] == seq:
+                again.popleft()
 
     def published(self, seq: int, ok: bool, now: float) -> bool:
         """The link's outcome for `seq`; True: the row is settled and may be deleted."""
@@ -93,7 +96,9 @@ class Outstanding:
 
     def connected(self) -> None:
         """A new connection: everything is sent again, in order, and waits anew."""
-        self._again = deque(sorted(self._rows))
+        for again in self._again:
+            again.clear()
+        self._line_up(sorted(self._rows))
         for entry in self._rows.values():
             entry.flying = False
             entry.queued = True
@@ -104,21 +109,28 @@ class Outstanding:
         due = sorted(seq for seq, entry in self._rows.items() if entry.due <= now and not entry.flying and not entry.queued)
         for seq in due:
             self._rows[seq].queued = True
-        self._again.extend(due)
+        self._line_up(due)
         return len(due)
 
-    def next_again(self) -> OutboxRow | None:
-        """The row to send again next; None when there is none. It stays in front until it is `sent` or settled."""
-        while self._again:
-            entry = self._rows.get(self._again[0])
+    def next_again(self, priority: Priority) -> OutboxRow | None:
+        """The row of a class to send again next; None when there is none. It stays in front until it is `sent` or settled."""
+        again = self._again[priority]
+        while again:
+            entry = self._rows.get(again[0])
             if entry is not None and entry.queued:
                 return entry.row
-            self._again.popleft()
+            again.popleft()
         return None
 
     def next_due(self) -> float | None:
         """When `collect_due` has something to do at the earliest."""
         return min((entry.due for entry in self._rows.values() if not entry.flying and not entry.queued), default=None)
 
+    def _line_up(self, seqs: Sequence[int]) -> None:
+        for seq in seqs:
+            self._again[self._rows[seq].row.priority].append(seq)
+
     def _remove(self, seq: int) -> None:
-        self._bytes -= len(self._rows.pop(seq).row.payload)
+        row = self._rows.pop(seq).row
+        self._held[row.priority] -= 1
+        self._bytes[row.priority] -= len(row.payload)

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from typing import Final
 
+from edge_agent.journal.batch import Priority
+
 MAX_UNSETTLED_ROWS: Final = 256
 MAX_UNSETTLED_BYTES: Final = 8 * 1024**2
 """Sent rows stay in memory until they are settled; this bounds it where payloads are large."""
+RESERVED_ROWS: Final = {Priority.NOTE: 16, Priority.RESULT: 16, Priority.PLAIN: 32}
+"""Places that the other classes leave free: a controller that is silent keeps durable rows from leaving, and no others."""
+RESERVED_BYTES: Final = {Priority.NOTE: 512 * 1024, Priority.RESULT: 1024**2, Priority.PLAIN: 1024**2}
 RESEND_FIRST: Final = 30.0
 RESEND_LONGEST: Final = 600.0
 REFUSED_FIRST: Final = 1.0
@@ -14,9 +19,20 @@ REFUSED_FIRST: Final = 1.0
 _EMPTY: Final = b'{"stream":"","seq":0'
 
 
-def may_send(unsettled_rows: int, unsettled_bytes: int, size: int) -> bool:
-    """Whether one more row of `size` bytes may be handed to the link. One row may always be, however large."""
-    return unsettled_rows == 0 or (unsettled_rows < MAX_UNSETTLED_ROWS and unsettled_bytes + size <= MAX_UNSETTLED_BYTES)
+def may_send(rows: Sequence[int], sizes: Sequence[int], priority: Priority, size: int) -> bool:
+    """Whether one more row of `size` bytes may be handed to the link.
+
+    `rows` and `sizes` are what is unsettled of each class. One row of each class may always be, however large.
+    """
+    if not rows[priority]:
+        return True
+    left_rows = MAX_UNSETTLED_ROWS - sum(rows)
+    left_bytes = MAX_UNSETTLED_BYTES - sum(sizes) - size
+    for other in Priority:
+        if other is not priority:
+            left_rows -= max(RESERVED_ROWS[other] - rows[other], 0)
+            left_bytes -= max(RESERVED_BYTES[other] - sizes[other], 0)
+    return left_rows > 0 and left_bytes >= 0
 
 
 def resend_delay(attempts: int, *, refused: bool) -> float:

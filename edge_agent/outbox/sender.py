@@ -1,26 +1,23 @@
-"""Takes the outbox's rows to a link, in order of seq, and has them deleted when they have reached their end.
+"""Takes the outbox's rows to a link and has them deleted when they have reached their end.
 
-Caught up, it holds what the engine has just committed; behind, or after a restart, it reads pages from the store. Either way
-it holds a bounded number of rows. Everything runs on the loop's thread.
+Higher classes go first, and the rows of one class in order of seq. Everything runs on the loop's thread.
 """
 
 import logging
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from edge_agent.journal.batch import Batch, OutboxRow
+from edge_agent.journal.batch import Batch, OutboxRow, Priority
 from edge_agent.journal.errors import StoreError
+from edge_agent.outbox.backlog import Backlog, Pages
 from edge_agent.outbox.outstanding import Outstanding
-from edge_agent.outbox.policy import covers, stamp, stamp_prefix
+from edge_agent.outbox.policy import stamp, stamp_prefix
 from fleet_contract.messages import Ack
 
 log = logging.getLogger(__name__)
 
-MAX_READY_ROWS: Final = 512
-MAX_READY_BYTES: Final = 4 * 1024**2
 STORE_RETRY: Final = 1.0
 """Seconds until a failed read or delete is tried again."""
 
@@ -34,16 +31,6 @@ class Publisher(Protocol):
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, token: int) -> bool:
         """False: not taken; try again after the next `on_published` or `on_up`."""
-
-
-class Pages(Protocol):
-    """A read-only connection to the store."""
-
-    def outbox_page(self, link: str, after: int) -> tuple[list[OutboxRow], bool]:
-        """Rows above seq `after`, in order, and whether there may be more. Raises sqlite3.Error."""
-
-    def close(self) -> None:
-        """Release it."""
 
 
 class RowStore(Protocol):
@@ -73,8 +60,8 @@ class Timers(Protocol):
 class Sender:
     """The outbox of one link.
 
-    A plain row leaves on the broker's PUBACK, a durable one on `acknowledged`. At most 256 rows are unsettled at a time; while
-    the controller is silent and all of them are durable, the rows behind them wait too, because there is one order.
+    A plain row leaves on the broker's PUBACK, a durable one on `acknowledged`. At most 256 rows are unsettled at a time, and
+    each class has places of its own among them, so a silent controller keeps no plain rows from leaving.
     """
 
     def __init__(
@@ -94,12 +81,9 @@ class Sender:
         self._reader = store.open_reader()
         self._prefix = stamp_prefix(store.stream)
         self._outstanding = Outstanding()
-        self._ready: deque[OutboxRow] = deque()
-        self._ready_bytes = 0
-        self._cursor = 0
-        """All rows up to this seq have been in `_ready` or are still."""
-        self._behind = True
-        """The store may hold rows above the cursor that `committed` did not leave in memory."""
+        self._backlogs = tuple(Backlog(link_name, priority) for priority in Priority)
+        """By class, the first to be sent first."""
+        self._walking = False
         self._up = False
         self._pausing = False
         self._wake_at: float | None = None
@@ -119,15 +103,10 @@ class Sender:
     def committed(self, rows: Sequence[OutboxRow]) -> None:
         """These rows are in the store now. The store calls this after each commit; rows of other links are ignored."""
         name = self._name
+        backlogs = self._backlogs
         for row in rows:
-            if row.link != name or row.seq <= self._cursor:
-                continue  # a page read since the commit has already brought it
-            if self._behind or len(self._ready) >= MAX_READY_ROWS or self._ready_bytes >= MAX_READY_BYTES:
-                self._behind = True
-                break
-            self._ready.append(row)
-            self._ready_bytes += len(row.payload)
-            self._cursor = row.seq
+            if row.link == name:
+                backlogs[row.priority].committed(row)
         self._pump()
 
     def on_up(self, session_present: bool = True) -> None:
@@ -164,12 +143,8 @@ class Sender:
             return
         settled = self._outstanding.acknowledged(ack.ranges)
         # sent by an earlier run of the agent: its acknowledgement may come before this run has sent the row again
-        early = [row for row in self._ready if row.durable and covers(ack.ranges, row.seq)]
-        if early:
-            gone = {row.seq for row in early}
-            self._ready = deque(row for row in self._ready if row.seq not in gone)
-            self._ready_bytes -= sum(len(row.payload) for row in early)
-            settled += sorted(gone)
+        for backlog in self._backlogs:
+            settled += backlog.drop_acknowledged(ack.ranges)
         if not settled:
             self.counters["acks_unknown"] += 1
             return
@@ -190,49 +165,63 @@ class Sender:
         """Hand rows to the link until it or the bound says stop."""
         if not self._up:
             return
-        outstanding = self._outstanding
         now = self._clock()
+        window = self._link.free_window
         sent = 0
-        for _ in range(self._link.free_window):
-            row = outstanding.next_again()
+        for backlog in self._backlogs:
+            sent += self._send(backlog, window - sent, now)
+            if sent >= window:
+                break
+        if sent:
+            self.counters["published"] += sent
+        if self._wake_at is None and len(self._outstanding):
+            self._wake(now)
+
+    def _send(self, backlog: Backlog, most: int, now: float) -> int:
+        """Send rows of one class, first those that are sent again; how many."""
+        outstanding = self._outstanding
+        priority = backlog.priority
+        sent = 0
+        while sent < most:
+            row = outstanding.next_again(priority)
             if row is not None:
                 if not self._publish(row):
                     break
                 self.counters["resent"] += 1
             else:
-                if not self._ready and not (self._behind and self._load()):
+                if not backlog and not (backlog.behind and self._load(backlog)):
                     break
-                row = self._ready[0]
-                if not outstanding.room(len(row.payload)) or not self._publish(row):
+                row = backlog.first()
+                if not outstanding.room(row) or not self._publish(row):
                     break
-                self._ready.popleft()
-                self._ready_bytes -= len(row.payload)
+                backlog.pop()
             outstanding.sent(row, now)
             sent += 1
-        if sent:
-            self.counters["published"] += sent
-        if self._wake_at is None and len(outstanding):
-            self._wake(now)
+        return sent
 
     def _publish(self, row: OutboxRow) -> bool:
         payload = stamp(self._prefix, row.seq, row.payload) if row.durable else row.payload
         return self._link.publish(row.topic, payload, qos=1, token=row.seq)
 
-    def _load(self) -> bool:
-        """Read the next page; False: there is none, or it cannot be read now."""
+    def _load(self, backlog: Backlog) -> bool:
+        """Read the next page; False: it holds no row, or it cannot be read now."""
         if self._pausing:
             return False
         try:
-            rows, self._behind = self._reader.outbox_page(self._name, self._cursor)
+            backlog.load(self._reader)
         except sqlite3.Error as error:
             self._store_failed("the outbox cannot be read", error)
             return False
         self.counters["pages"] += 1
-        if rows:
-            self._ready.extend(rows)
-            self._ready_bytes += sum([len(row.payload) for row in rows])
-            self._cursor = rows[-1].seq
-        return bool(rows)
+        if not backlog and backlog.behind and not self._walking:
+            self._walking = True  # over many rows of other classes: in steps, so that the loop turns in between
+            self._loop.call_later(0.0, self._walk_on)
+        return bool(backlog)
+
+    def _walk_on(self) -> None:
+        self._walking = False
+        if not self._closed:
+            self._pump()
 
     def _delete_settled(self) -> None:
         """One delete at a time, so that what settles meanwhile is deleted together."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_agent.engine import Engine
 from edge_agent.inference.answers import Answer, Failure, ModelInput
-from edge_agent.journal.batch import Batch, OutboxRow
+from edge_agent.journal.batch import Batch, OutboxRow, Priority
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
 from edge_agent.link.port import NO_PROPERTIES, Delivery
@@ -144,13 +144,13 @@ class World:
     def rows(self, kind: str) -> list[Any]:
         reader = self.store.open_reader()
         found: list[Any] = []
-        after, more = 0, True
-        while more:
-            page, more = reader.outbox_page("fleet", after)
-            found += page
-            after = page[-1].seq if page else after
+        for priority in Priority:
+            after, more = 0, True
+            while more:
+                page, after, more = reader.outbox_page("fleet", priority, after)
+                found += page
         reader.close()
-        return [row.payload for row in found if row.kind == kind]
+        return [row.payload for row in sorted(found, key=lambda row: row.seq) if row.kind == kind]
 
     def results(self) -> list[Result]:
         return [decode(payload, Result) for payload in self.rows("result")]

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.journal.batch import Batch, JournalRow, OutboxRow, pack_properties, unpack_properties
+from edge_agent.journal import reader as reading
+from edge_agent.journal.batch import Batch, JournalRow, OutboxRow, Priority, pack_properties, unpack_properties
 from edge_agent.journal.errors import StoreError, StoreFull, StoreInUse, StoreTooNew
+from edge_agent.journal.reader import Reader
+from edge_agent.journal.schema import STEPS
 from edge_agent.journal.store import Store, read_counts
 from edge_agent.loop import Loop
 from edge_agent.settings import StoreSettings
@@ -65,7 +68,7 @@ def test_what_was_committed_is_there_after_reopening_in_order(tmp_path: Path, lo
     assert again.taken_keys() == [b"%016d" % number for number in range(4)]
     assert again.pipeline_states("p") == {"k": b"s"}
     assert again.values() == {"a": b"3"}
-    assert again.counts == (2, 2, 14, 2, 12) == read_counts(tmp_path / "agent.db")
+    assert again.counts == (2, 2, 14, 2, 12, 2, 14, 0, 0) == read_counts(tmp_path / "agent.db")
     assert again.set_aside is None
     assert again.close()
 
@@ -207,17 +210,63 @@ def test_old_event_keys_are_pruned_but_65536_stay(tmp_path: Path, loop: Loop) ->
     assert store.close()
 
 
-def test_pages_hold_one_link_in_order_and_end_at_their_bounds(tmp_path: Path, loop: Loop) -> None:
+def pages_of(reader: Reader, link: str, priority: Priority, *, rows: int = 256, size: int = 2**20) -> list[list[int]]:
+    pages: list[list[int]] = []
+    after, more = 0, True
+    while more:
+        found, after, more = reader.outbox_page(link, priority, after, rows=rows, size=size)
+        pages.append([row.seq for row in found])
+    return pages
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_pages_hold_one_link_and_class_in_order_and_end_at_their_bounds(tmp_path: Path, loop: Loop, durable: bool) -> None:
     store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
-    commit(loop, store, Batch(outbox=[row(link="site" if number % 3 else "fleet") for number in range(9)]))
+    commit(loop, store, Batch(outbox=[row(link="site" if number % 3 else "fleet", durable=durable) for number in range(9)]))
+    commit(loop, store, Batch(outbox=[row(link=link, durable=not durable) for link in ("site", "fleet")]))
     reader = store.open_reader()
-    page, more = reader.outbox_page("site", 2, rows=3)
-    assert ([found.seq for found in page], more) == ([3, 5, 6], True)
-    page, more = reader.outbox_page("fleet", 0, size=8)
-    assert ([found.seq for found in page], more) == ([1, 4], True)
-    page, more = reader.outbox_page("fleet", 4)
-    assert ([found.seq for found in page], more) == ([7], False)
+    priority = Priority.RESULT if durable else Priority.PLAIN
+    assert pages_of(reader, "site", priority, rows=3) == [[2, 3, 5], [6, 8, 9], []]
+    assert pages_of(reader, "fleet", priority, size=8) == [[1, 4], [7]]
+    assert pages_of(reader, "fleet", Priority.NOTE) == [[]]
     reader.close()
+    assert store.close()
+
+
+def test_a_few_plain_rows_among_many_durable_ones_are_found_in_bounded_steps(
+    tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "WALKED_SEQS", 10)
+    store = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    commit(loop, store, Batch(outbox=[row(durable=number not in (30, 31, 77)) for number in range(90)]))
+    commit(loop, store, Batch(delivered=list(range(1, 26))))
+    reader = store.open_reader()
+    steps = pages_of(reader, "fleet", Priority.PLAIN)
+    assert [seq for step in steps for seq in step] == [31, 32, 78]
+    assert len(steps) == 7
+    reader.close()
+    assert store.close()
+
+
+def test_a_file_of_the_first_schema_gets_its_classes_and_totals(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "agent.db"
+    old = sqlite3.connect(path, isolation_level=None)
+    for statement in STEPS[0]:
+        old.execute(statement)
+    rows = [("fleet", "note", 1), ("fleet", "result", 1), ("fleet", "result", 0), ("site", "result", 0)]
+    for number, (link, kind, durable) in enumerate(rows, start=5):
+        old.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, 't', ?)", (number, link, kind, durable, bytes(number)))
+    old.execute("INSERT INTO totals VALUES (1, 'old', 0, 4, 26, 8, 3)")
+    old.execute("PRAGMA user_version = 1")
+    old.close()
+    store = Store(path, StoreSettings(), loop.post)
+    assert store.counts == (0, 4, 26, 8, 3, 1, 6, 2, 15)
+    reader = store.open_reader()
+    assert [pages_of(reader, "fleet", priority) for priority in Priority] == [[[5]], [[6]], [[7]]]
+    assert pages_of(reader, "site", Priority.PLAIN) == [[8]]
+    reader.close()
+    assert commit(loop, store, Batch(outbox=[row()], delivered=[5, 6, 7, 8])) == [None]
+    assert store.counts == (0, 1, 7, 9, 3, 1, 7, 0, 0)
     assert store.close()
 
 
@@ -281,9 +330,9 @@ def test_whatever_was_reported_as_stored_survives_sigkill(tmp_path: Path, loop: 
 def _all_rows(store: Store) -> list[OutboxRow]:
     reader = store.open_reader()
     rows: list[OutboxRow] = []
-    more = True
+    after, more = 0, True
     while more:
-        page, more = reader.outbox_page("fleet", rows[-1].seq if rows else 0)
+        page, after, more = reader.outbox_page("fleet", Priority.RESULT, after)
         rows += page
     reader.close()
     return rows

@@ -1,11 +1,21 @@
 """Nothing is deleted unacknowledged, nothing acknowledged is sent again, the order is kept."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.journal.batch import OutboxRow
+from edge_agent.journal.batch import OutboxRow, Priority
 from edge_agent.outbox.outstanding import Outstanding
-from edge_agent.outbox.policy import MAX_UNSETTLED_ROWS, RESEND_LONGEST, may_send, resend_delay, stamp, stamp_prefix
+from edge_agent.outbox.policy import (
+    MAX_UNSETTLED_BYTES,
+    MAX_UNSETTLED_ROWS,
+    RESEND_LONGEST,
+    RESERVED_ROWS,
+    may_send,
+    resend_delay,
+    stamp,
+    stamp_prefix,
+)
 
 STEPS = st.lists(
     st.one_of(
@@ -50,13 +60,13 @@ def test_rows_settle_exactly_once_and_only_for_their_own_reason(steps: list[tupl
                 outstanding.disconnected()
                 outstanding.connected()
                 line = _send_all_again(outstanding, now)
-                assert line == sorted(set(durable) - settled)
+                assert line == sorted(set(durable) - settled, key=lambda number: (not durable[number], number))
                 flying += line
             case ("wait", seconds):
                 now += seconds
                 outstanding.collect_due(now)
                 line = _send_all_again(outstanding, now)
-                assert line == sorted(line)
+                assert line == sorted(line, key=lambda number: (not durable[number], number))
                 assert not set(line) & (acknowledged | settled | set(flying))
                 flying += line
         assert {number for number in durable if number in outstanding} == set(durable) - settled
@@ -64,9 +74,11 @@ def test_rows_settle_exactly_once_and_only_for_their_own_reason(steps: list[tupl
 
 def _send_all_again(outstanding: Outstanding, now: float) -> list[int]:
     line: list[int] = []
-    while (row := outstanding.next_again()) is not None:
-        line.append(row.seq)
-        outstanding.sent(row, now)
+    for priority in Priority:
+        while (row := outstanding.next_again(priority)) is not None:
+            assert row.priority is priority
+            line.append(row.seq)
+            outstanding.sent(row, now)
     return line
 
 
@@ -98,11 +110,38 @@ def test_delays_stay_within_their_bounds(attempts: int, refused: bool) -> None:
     assert 0 < resend_delay(attempts, refused=refused) <= RESEND_LONGEST
 
 
-def test_at_most_256_rows_are_unsettled_and_one_row_always_fits() -> None:
-    assert may_send(MAX_UNSETTLED_ROWS - 1, 0, 1)
-    assert not may_send(MAX_UNSETTLED_ROWS, 0, 1)
-    assert may_send(0, 0, 2**40)
-    assert not may_send(1, 0, 2**40)
+@given(st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 2**23)), max_size=600))
+def test_what_is_unsettled_is_bounded_and_each_class_keeps_its_places(rows: list[tuple[Priority, int]]) -> None:
+    held, sizes = [0, 0, 0], [0, 0, 0]
+    for priority, size in rows:
+        if may_send(held, sizes, priority, size):
+            others = sum(sizes)
+            held[priority] += 1
+            sizes[priority] += size
+            assert held[priority] == 1 or others + size <= MAX_UNSETTLED_BYTES
+    assert sum(held) <= MAX_UNSETTLED_ROWS
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+def test_a_class_that_nobody_settles_leaves_the_others_their_places(priority: Priority) -> None:
+    held, sizes = [0, 0, 0], [0, 0, 0]
+    while may_send(held, sizes, priority, 100):
+        held[priority] += 1
+        sizes[priority] += 100
+    others = [other for other in Priority if other is not priority]
+    assert held[priority] == MAX_UNSETTLED_ROWS - sum(RESERVED_ROWS[other] for other in others)
+    for other in others:
+        for _ in range(RESERVED_ROWS[other]):
+            assert may_send(held, sizes, other, 100)
+            held[other] += 1
+    assert not any(may_send(held, sizes, any_class, 100) for any_class in Priority)
+
+
+def test_large_rows_of_one_class_leave_the_others_their_bytes_and_one_row_always_fits() -> None:
+    assert may_send([0, 0, 9], [0, 0, MAX_UNSETTLED_BYTES], Priority.NOTE, 2**40)
+    assert not may_send([1, 0, 9], [1, 0, MAX_UNSETTLED_BYTES], Priority.NOTE, 1)
+    assert not may_send([0, 0, 6], [0, 0, 6 * 1024**2], Priority.PLAIN, 1024**2)
+    assert may_send([0, 1, 6], [0, 10, 6 * 1024**2], Priority.RESULT, 1024**2 - 10)
 
 
 def test_stream_and_seq_are_written_into_the_object() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.journal.batch import Batch, OutboxRow
+from edge_agent.journal import reader as reading
+from edge_agent.journal.batch import Batch, OutboxRow, Priority
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
 from edge_agent.loop import Loop
@@ -75,9 +76,13 @@ class Bench:
         self.sender.close()
         assert self.store.close()
 
-    def add(self, count: int, *, durable: bool, link: str = "fleet") -> None:
+    def add(
+        self, count: int, *, durable: bool, link: str = "fleet", kind: str = "result", priority: Priority | None = None
+    ) -> None:
         answers: list[StoreError | None] = []
-        rows = [OutboxRow("result", "t", b'{"n":%d}' % number, durable=durable, link=link) for number in range(count)]
+        rows = [
+            OutboxRow(kind, "t", b'{"n":%d}' % number, durable=durable, link=link, priority=priority) for number in range(count)
+        ]
         self.store.submit(Batch(outbox=rows), answers.append)
         assert self.loop.run_until(lambda: answers == [None], 20)
 
@@ -108,7 +113,7 @@ def test_a_plain_row_leaves_on_the_brokers_puback(bench: Bench) -> None:
     bench.sender.on_up()
     bench.add(3, durable=False)
     assert bench.link.log == [(1, b'{"n":0}'), (2, b'{"n":1}'), (3, b'{"n":2}')]
-    assert bench.sender.counters["pages"] <= 1
+    assert bench.sender.counters["pages"] <= len(Priority)
     bench.puback()
     assert bench.rows_left(0)
 
@@ -148,16 +153,56 @@ def test_everything_unsettled_is_sent_again_in_order_on_reconnect_before_new_row
     assert bench.rows_left(0)
 
 
-def test_at_most_256_durable_rows_are_outstanding(bench: Bench) -> None:
+def test_the_unsettled_durable_rows_are_bounded(bench: Bench) -> None:
     bench.sender.on_up()
     bench.add(600, durable=True)
     bench.puback_all()
-    assert bench.link.seqs() == list(range(1, 257))
-    bench.ack((1, 200), (210, 210))
+    assert bench.link.seqs() == list(range(1, 209))
+    bench.ack((1, 200), (205, 205))
     bench.puback_all()
-    assert bench.link.seqs() == list(range(1, 458))
-    assert bench.sender.unsettled == 256
+    assert bench.link.seqs() == list(range(1, 410))
+    assert bench.sender.unsettled == 208
     assert bench.rows_left(399)
+
+
+def test_a_silent_controller_keeps_durable_rows_from_leaving_and_no_others(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(600, durable=True)
+    bench.puback_all()
+    bench.add(100, durable=False)
+    bench.add(1, durable=True, kind="note")
+    bench.puback_all()
+    assert sorted(bench.link.seqs()[208:]) == list(range(601, 702))
+    assert bench.rows_left(601)
+
+
+def test_higher_classes_go_first_and_each_in_its_order(bench: Bench) -> None:
+    bench.add(40, durable=False)
+    bench.add(40, durable=True)
+    bench.add(2, durable=True, kind="note")
+    bench.add(1, durable=False, priority=Priority.NOTE)
+    bench.sender.on_up()
+    first = bench.link.seqs()
+    assert first == [81, 82, 83, *range(41, 81), *range(1, 22)]
+    bench.sender.on_down()
+    bench.link.flying.clear()
+    bench.link.log.clear()
+    bench.sender.on_up()
+    bench.puback_all()
+    assert bench.link.seqs() == [81, 82, 83, *range(41, 81), *range(1, 41)]
+
+
+def test_plain_rows_behind_many_durable_ones_are_found_while_the_loop_turns(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "WALKED_SEQS", 100)
+    bench.add(900, durable=True)
+    bench.add(3, durable=False)
+    bench.sender.on_up()
+    bench.puback_all()
+    bench.time.advance(0)
+    bench.puback_all()
+    assert bench.link.seqs()[208:] == [901, 902, 903]
 
 
 def test_a_long_backlog_is_paged_in_order_and_none_is_sent_twice(bench: Bench) -> None:
