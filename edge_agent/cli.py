@@ -28,6 +28,8 @@ _EXAMPLES: Final = {
     "mosquitto_sub -C 1 -t farm/north/weather | "
     "edge-agent decode --format auto --topic farm/north/weather -",
     "replay": "edge-agent replay --config agent.toml --pipeline frost events.jsonl",
+    "record": "edge-agent record --duration 1h events.jsonl\nedge-agent record --topic 'farm/#' --count 100 -",
+    "test": "edge-agent test /etc/edge-agent/tests\nedge-agent test --only frost --junit report.xml tests/",
     "status": "edge-agent status\nedge-agent status -o json",
 }
 
@@ -85,6 +87,20 @@ def _parser() -> argparse.ArgumentParser:
         "--bundle", action="append", default=[], metavar="FILE", help="a model's bundle (default: what is active in state_dir)"
     )
     replay.add_argument("events", metavar="EVENTS.jsonl", help='lines of {"topic", "payload", "time"}, or - for standard input')
+    record = add("record", "write live messages of the site broker into a recording", _record)
+    record.add_argument(
+        "--topic", action="append", default=[], metavar="FILTER", help="a topic filter (default: the sources of all pipelines)"
+    )
+    record.add_argument("--duration", type=_duration, metavar="TIME", help="stop after this long, such as 10min")
+    record.add_argument("--count", type=int, metavar="N", help="stop after so many messages")
+    record.add_argument("--append", action="store_true", help="go on with a recording that exists")
+    record.add_argument("out", metavar="EVENTS.jsonl", help="the recording, or - for standard output")
+    test = add("test", "run the pipeline test cases below a folder: events in, expected results out", _test)
+    test.add_argument("--only", metavar="TEXT", help="cases whose file name holds this")
+    test.add_argument("--update", action="store_true", help="write the files of expected results anew from what comes out")
+    test.add_argument("--junit", metavar="FILE", help="write a JUnit report too")
+    test.add_argument("folder", metavar="DIR", help="holds the cases, *.toml (docs/trying-pipelines.md)")
+    _add_output(test)
     status = add("status", "show what the running agent does", _status)
     status.add_argument("--socket", metavar="PATH", help="the control socket (default: the configuration's)")
     _add_output(status)
@@ -161,6 +177,35 @@ def _replay(options: argparse.Namespace) -> int:
     from edge_agent.replay_command import replay_file
 
     return replay_file(load_settings(options.config), options.pipeline, options.events, options.bundle)
+
+
+def _duration(text: str) -> float:
+    from edge_agent.units import parse_duration
+
+    value = parse_duration(text)
+    if not isinstance(value, int | float) or value <= 0:
+        raise ValueError(text)
+    return float(value)
+
+
+def _record(options: argparse.Namespace) -> int:
+    from edge_agent.record_command import record
+
+    settings = load_settings(options.config)
+    return record(settings, options.topic, options.out, duration=options.duration, count=options.count, append=options.append)
+
+
+def _test(options: argparse.Namespace) -> int:
+    from edge_agent.case_command import run_cases
+
+    return run_cases(
+        load_settings(options.config),
+        options.folder,
+        only=options.only,
+        update=options.update,
+        as_json=options.output == "json",
+        junit=options.junit,
+    )
 
 
 def _status(options: argparse.Namespace) -> int:

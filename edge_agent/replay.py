@@ -3,6 +3,7 @@
 The engine gets a store that keeps nothing and commits at once; everything else is the code of the live path.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -72,6 +73,7 @@ class Replay:
         on_result: Callable[[str, bytes], object],
         on_dead_letter: Callable[[DeadLetterRow], object],
     ) -> None:
+        logging.getLogger("edge_agent.notes").setLevel(logging.ERROR)  # what notes would tell, `on_dead_letter` is told
         self._loop = loop
         self._on_result = on_result
         self._on_dead_letter = on_dead_letter
