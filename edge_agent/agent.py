@@ -29,6 +29,7 @@ from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.settings import AgentSettings
 from edge_agent.site import SiteHandler
 from edge_agent.slots import STARTS_KEY, Slots
+from edge_agent.store_notes import StoreNotes
 from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.updater import Updater
 from edge_agent.uplink import Uplink
@@ -81,6 +82,7 @@ class Agent:
             on_scored=self.reporter.scored,
             on_broken=self._on_broken,
         )
+        self.store.on_evicted = StoreNotes(self.engine.notes, self.loop).evicted
         self._build_links()
         self.updater = Updater(
             settings.updates,

@@ -441,6 +441,7 @@ class Engine:
                 self._on_broken(error)  # the daemon ends, and what was not acknowledged comes again
                 return
             log.warning("commit refused, acknowledgements wait", extra={"error": str(error), "retry_s": self._retry_delay})
+            self._save_notes(pending)
             # What comes meanwhile joins it: the journal rows that are done by then are what makes room in a full journal.
             pending.append(self._next)
             self._next, self._running, self._refused = pending, None, True
@@ -459,6 +460,22 @@ class Engine:
                 self._on_scored(model, release, now - started)
         finally:
             self._flush()
+
+    def _save_notes(self, refused: GroupCommit) -> None:
+        """A full outbox still has room for notes: they go ahead alone, without waiting for what is refused with them."""
+        rows = refused.batch.outbox
+        notes = [row for row in rows if row.kind == "note"]
+        if not notes:
+            return
+        refused.batch.outbox = [row for row in rows if row.kind != "note"]
+
+        def done(error: StoreError | None) -> None:
+            if error is not None:
+                self._next.batch.outbox += notes
+                self._next.touch()
+                self._flush()
+
+        self._store.submit(Batch(outbox=notes), done, urgent=False)
 
     def _try_again(self) -> None:
         self._refused = False

@@ -149,6 +149,12 @@ class StoreSettings:
     max_journal_rows: int = 50_000
     max_outbox_rows: int = 1_000_000
     max_outbox_bytes: Size = 512 * 1024**2
+    evict_durable: bool = False
+    """True: a full outbox drops durable results too and, last of all, notes. False: it refuses, and none of them is lost."""
+    max_age: Duration = 7 * 86400.0
+    """Plain results and local outputs older than this are dropped. Time when the agent was off does not count; 0 keeps them."""
+    max_durable_age: Duration | None = None
+    """The same for durable results and notes; None keeps them until the controller has them."""
     min_free_bytes: Size = 16 * 1024**2
     """Of the disk, kept free by refusing new rows."""
 

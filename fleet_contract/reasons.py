@@ -47,6 +47,9 @@ class Reason(StrEnum):
     NOT_FINITE = "not_finite"
     WRONG_SHAPE = "wrong_shape"
     BAD_TIME = "bad_time"
+    # the store
+    OUTBOX_FULL = "outbox_full"
+    OUTBOX_EXPIRED = "outbox_expired"
     # commands
     UNKNOWN_COMMAND = "unknown_command"
     BAD_ARGUMENT = "bad_argument"
@@ -86,6 +89,8 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.NOT_FINITE: "A value is NaN or infinite.",
     Reason.WRONG_SHAPE: "The payload parses, but is not of the format's form.",
     Reason.BAD_TIME: "The time in the payload cannot be read.",
+    Reason.OUTBOX_FULL: "The outbox was full, so the oldest rows of the lowest class were dropped.",
+    Reason.OUTBOX_EXPIRED: "Rows had waited in the outbox for longer than is allowed, and were dropped.",
     Reason.UNKNOWN_COMMAND: "The device does not know this command.",
     Reason.BAD_ARGUMENT: "An argument of the command is missing, unknown or out of range.",
     Reason.EXPIRED: "The command arrived after its expiry.",

@@ -1,15 +1,17 @@
 """The door of the journal: submit batches from the loop's thread, be called back when they are on disk."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edge_agent.journal.batch import Batch, Counts, JournalRow, OutboxRow
+from edge_agent.journal.batch import Batch, Counts, JournalRow, OutboxRow, Priority
 from edge_agent.journal.errors import StoreError
+from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import open_writable, take_lock
 from edge_agent.journal.reader import Reader
-from edge_agent.journal.writer import Finished, Job, Writer
+from edge_agent.journal.writer import Evicted, Finished, Job, Writer
 from edge_agent.settings import StoreSettings
 
 
@@ -26,6 +28,9 @@ class Store:
         self._post = post
         self._waiting = 0
         self._listeners: list[Callable[[list[OutboxRow]], object]] = []
+        self._evicted: Evicted = Counter()
+        self.on_evicted: Callable[[Evicted], object] = lambda _: None
+        """Called on the loop with the rows that bounds have made go: rows by (cause, class)."""
         self._lock = take_lock(self._path)
         try:
             connection, self.set_aside = open_writable(self._path)
@@ -88,7 +93,20 @@ class Store:
 
     def stats(self) -> dict[str, int]:
         """Counters since the start."""
-        return {"store_transactions": self._writer.transactions, "store_failures": self._writer.failures}
+        by_cause, by_class = Counter[Cause](), Counter[Priority]()
+        for (cause, priority), rows in self._evicted.items():
+            by_cause[cause] += rows
+            by_class[priority] += rows
+        return {
+            "store_transactions": self._writer.transactions,
+            "store_failures": self._writer.failures,
+            "outbox_evicted_rows": by_cause[Cause.ROWS],
+            "outbox_evicted_bytes": by_cause[Cause.BYTES],
+            "outbox_evicted_age": by_cause[Cause.AGE],
+            "outbox_evicted_notes": by_class[Priority.NOTE],
+            "outbox_evicted_results": by_class[Priority.RESULT],
+            "outbox_evicted_plain": by_class[Priority.PLAIN],
+        }
 
     def close(self, timeout: float = 10.0) -> bool:
         """Commit what waits (its callbacks are still posted), close the file, end the thread. False: not within `timeout` s."""
@@ -98,10 +116,10 @@ class Store:
             os.close(self._lock)
         return ended
 
-    def _finished(self, outcomes: Finished, counts: Counts) -> None:
-        self._post(self._report, outcomes, counts)
+    def _finished(self, outcomes: Finished, counts: Counts, evicted: Evicted) -> None:
+        self._post(self._report, outcomes, counts, evicted)
 
-    def _report(self, outcomes: Finished, counts: Counts) -> None:
+    def _report(self, outcomes: Finished, counts: Counts, evicted: Evicted) -> None:
         self.counts = counts
         for job, _ in outcomes:
             if job.urgent:
@@ -109,6 +127,9 @@ class Store:
         rows = [row for job, error in outcomes if error is None for row in job.batch.outbox]
         calls: list[tuple[Callable[[Any], object], Any]] = [(listener, rows) for listener in self._listeners] if rows else []
         calls += [(job.done, error) for job, error in outcomes if job.done is not None]
+        if evicted:
+            self._evicted += evicted
+            calls.append((self.on_evicted, evicted))
         failed: list[Exception] = []
         for call, argument in calls:
             try:

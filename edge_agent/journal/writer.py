@@ -1,18 +1,19 @@
 """The thread "store-writer": the only one that writes agent.db. Batches that wait together share one transaction."""
 
 import logging
-import os
 import sqlite3
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
-from edge_agent.journal.batch import Batch, Counts
+from edge_agent.journal.admission import Admission
+from edge_agent.journal.batch import Batch, Counts, Priority
 from edge_agent.journal.errors import StoreError, StoreFull, is_corrupt, to_store_error
+from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import suspect_mark
 from edge_agent.journal.outbox_table import OutboxTable
 from edge_agent.journal.reader import KEY_BYTES
@@ -26,8 +27,10 @@ KEPT_KEYS: Final = 65_536
 LAZY_DELAY: Final = 0.025
 """How long a batch that is not urgent waits for company (seconds): a transaction costs an fsync, whatever is in it."""
 MERGED_BATCHES: Final = 64
-DISK_INTERVAL: Final = 1.0
-"""Seconds between two looks at the free space of the disk."""
+CARE_INTERVAL: Final = 30.0
+"""Seconds between two looks for rows that are too old."""
+EXPIRED_AT_ONCE: Final = 1_000
+"""How many rows one transaction deletes for their age at most, so that commits do not wait long behind it."""
 _SET_TOTALS: Final = f"UPDATE totals SET {', '.join(f'{name} = ?' for name in Counts._fields)}, age_clock = ?"  # noqa: S608
 
 
@@ -45,10 +48,15 @@ class Job(NamedTuple):
 
 
 Finished = list[tuple[Job, StoreError | None]]
+Evicted = Counter[tuple[Cause, Priority]]
+"""Rows evicted, by what made them go and by class."""
 
 
 class Writer:
-    """Applies jobs in order and hands them to `finished` (called on the writer thread) with the counts after them."""
+    """Applies jobs in order and hands them to `finished`, with the counts after them and what was evicted.
+
+    `finished` is called on the writer thread, without jobs when only rows that were too old have gone.
+    """
 
     def __init__(
         self,
@@ -56,7 +64,7 @@ class Writer:
         path: Path,
         settings: StoreSettings,
         counts: Counts,
-        finished: Callable[[Finished, Counts], None],
+        finished: Callable[[Finished, Counts, Evicted], None],
         *,
         clock: Callable[[], float] = _seconds_since_boot,
     ) -> None:
@@ -74,8 +82,10 @@ class Writer:
         )
         self._kept = sum(count for _, count in self._keys)
         self._next_keys_no = self._keys[-1][0] + 1 if self._keys else 1
-        self._disk_looked = -DISK_INTERVAL
-        self._disk_full = False
+        self._admission = Admission(path.parent, settings, self._unused_bytes)
+        self._evicted: Evicted = Counter()
+        """Since `finished` was called."""
+        self._cared = clock()
         self.transactions = 0
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -103,8 +113,14 @@ class Writer:
         while not stopping:
             jobs, stopping = self._gather()
             if jobs:
-                self._finished(self._commit(jobs), self._counts)
+                self._tell(self._commit(jobs))
+            if self._clock() - self._cared >= CARE_INTERVAL:
+                self._care()
         self._connection.close()
+
+    def _tell(self, outcomes: Finished) -> None:
+        evicted, self._evicted = self._evicted, Counter()
+        self._finished(outcomes, self._counts, evicted)
 
     def _gather(self) -> tuple[list[Job], bool]:
         """Wait for work; take all that waits. A job that is not urgent gives others a moment to join it."""
@@ -114,7 +130,7 @@ class Writer:
         while len(jobs) < MERGED_BATCHES:
             try:
                 if not jobs:
-                    job = self._queue.get()
+                    job = self._queue.get(timeout=max(self._cared + CARE_INTERVAL - self._clock(), 0.05))
                 elif urgent:
                     job = self._queue.get_nowait()
                 else:
@@ -154,19 +170,66 @@ class Writer:
         log.error("a batch was not stored", extra={"error": str(wrapped), "temporary": wrapped.temporary})
         return wrapped
 
+    def _care(self) -> None:
+        """Delete what is too old, also while nothing comes."""
+        self._cared = self._clock()
+        try:
+            if self._expire():
+                self._cared -= CARE_INTERVAL  # there may be more
+                self._tell([])
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def _expire(self) -> int:
+        """Delete rows for their age; how many."""
+        ages = {Priority.PLAIN: self._settings.max_age, Priority.RESULT: self._settings.max_durable_age}
+        ages[Priority.NOTE] = ages[Priority.RESULT]
+        counts = self._counts
+        evicted: Evicted = Counter()
+        if not counts.outbox_rows:
+            return 0
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for priority, age in ages.items():
+                if age and (before := self._age_now() - int(age)) > 0:
+                    gone, counts = self._outbox.expire(priority, before, EXPIRED_AT_ONCE, counts)
+                    evicted[Cause.AGE, priority] = gone
+            gone = evicted.total()
+            if gone:
+                connection.execute(_SET_TOTALS, (*counts, self._age_now()))
+            connection.execute("COMMIT" if gone else "ROLLBACK")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._counts = counts
+        self._evicted += evicted
+        return gone
+
+    def _unused_bytes(self) -> int:
+        pages, size = (self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
+        return int(pages) * int(size)
+
     def _transact(self, jobs: list[Job]) -> Finished:
         counts = self._counts
+        evicted: Evicted = Counter()
         outcomes: Finished = []
         keys: list[bytes] = []
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
             for job in jobs:
-                refusal = self._refusal(job.batch, counts)
-                if refusal is None:
-                    counts = self._apply(job.batch, counts)
-                    keys += job.batch.taken
-                outcomes.append((job, refusal))
+                cuts = self._admission.judge(job.batch, counts)
+                if isinstance(cuts, StoreFull):
+                    outcomes.append((job, cuts))
+                    continue
+                for cut in cuts:
+                    gone, counts = self._outbox.evict(cut, counts)
+                    evicted[cut.cause, cut.priority] += gone
+                counts = self._apply(job.batch, counts)
+                keys += job.batch.taken
+                outcomes.append((job, None))
             if keys:
                 connection.execute("INSERT INTO taken VALUES (?, ?)", (self._next_keys_no, b"".join(keys)))
             forgotten = self._keys_to_prune(len(keys))
@@ -179,6 +242,7 @@ class Writer:
                 connection.execute("ROLLBACK")
             raise
         self._counts = counts
+        self._evicted += evicted
         self.transactions += 1
         for _ in range(forgotten):
             self._kept -= self._keys.popleft()[1]
@@ -219,28 +283,6 @@ class Writer:
             self._connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", kept)  # noqa: S608 - as below
         if removed:
             self._connection.executemany(f"DELETE FROM {table} WHERE {where}", removed)  # noqa: S608 - both are constants
-
-    def _refusal(self, batch: Batch, counts: Counts) -> StoreFull | None:
-        """Why a batch that adds rows cannot be taken now."""
-        if not batch.adds():
-            return None
-        bounds = self._settings
-        # what the batch itself forgets counts too: in a full journal nothing else makes room
-        if (more := len(batch.journal) - len(batch.forget)) > 0 and counts.journal_rows + more > bounds.max_journal_rows:
-            return StoreFull(f"the journal is full: max_journal_rows is {bounds.max_journal_rows}")
-        if batch.outbox:
-            if counts.outbox_rows + len(batch.outbox) > bounds.max_outbox_rows:
-                return StoreFull(f"the outbox is full: max_outbox_rows is {bounds.max_outbox_rows}")
-            if counts.outbox_bytes + sum([len(row.payload) for row in batch.outbox]) > bounds.max_outbox_bytes:
-                return StoreFull(f"the outbox is full: max_outbox_bytes is {bounds.max_outbox_bytes}")
-        now = time.monotonic()
-        if now - self._disk_looked >= DISK_INTERVAL:
-            self._disk_looked = now
-            disk = os.statvfs(self._path.parent)
-            self._disk_full = disk.f_bavail * disk.f_frsize < bounds.min_free_bytes
-        if self._disk_full:
-            return StoreFull(f"the disk is nearly full: min_free_bytes is {bounds.min_free_bytes}")
-        return None
 
     def _keys_to_prune(self, added: int) -> int:
         """How many of the oldest rows of keys can go while KEPT_KEYS keys remain."""

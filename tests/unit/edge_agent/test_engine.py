@@ -299,6 +299,20 @@ def test_a_full_store_withholds_acknowledgements_until_there_is_room(make: Calla
     assert [result.outcome.values["v"] for result in world.results()] == [2, 3]
 
 
+def test_a_full_outbox_that_refuses_events_still_takes_their_notes(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"), max_outbox_rows=20)
+    world.deliver(*[event(number) for number in range(19)])
+    world.settle()
+    world.deliver(event(19), b"no event", first=20)
+    assert world.loop.run_until(lambda: world.store.counts.outbox_rows == 20, 10)
+    assert [note.reason for note in world.notes()] == ["not_json"]
+    assert world.link.acked == list(range(1, 20))
+    world.store.submit(Batch(delivered=[1, 2]))
+    world.settle()
+    assert world.link.acked == list(range(1, 22))
+    assert (len(world.notes()), len(world.results())) == (1, 18)
+
+
 def test_qos_0_beyond_its_buffer_is_dropped_and_counted(make: Callable[..., World]) -> None:
     world = make(pipeline("echo", qos=0), max_outbox_rows=1)
     world.deliver(event(0), qos=0)

@@ -14,6 +14,7 @@ import pytest
 from edge_agent.journal import reader as reading
 from edge_agent.journal.batch import Batch, JournalRow, OutboxRow, Priority, pack_properties, unpack_properties
 from edge_agent.journal.errors import StoreError, StoreFull, StoreInUse, StoreTooNew
+from edge_agent.journal.eviction import Cause
 from edge_agent.journal.reader import Reader
 from edge_agent.journal.schema import STEPS
 from edge_agent.journal.store import Store, read_counts
@@ -267,6 +268,74 @@ def test_a_file_of_the_first_schema_gets_its_classes_and_totals(tmp_path: Path, 
     reader.close()
     assert commit(loop, store, Batch(outbox=[row()], delivered=[5, 6, 7, 8])) == [None]
     assert store.counts == (0, 1, 7, 9, 3, 1, 7, 0, 0)
+    assert store.close()
+
+
+def seqs_of(store: Store) -> dict[Priority, list[int]]:
+    reader = store.open_reader()
+    found = {
+        priority: sorted(seq for link in ("fleet", "site") for page in pages_of(reader, link, priority) for seq in page)
+        for priority in Priority
+    }
+    reader.close()
+    return found
+
+
+def note() -> OutboxRow:
+    return OutboxRow("note", "t", b'{"a":1}', durable=True)
+
+
+def test_a_full_outbox_drops_the_oldest_plain_rows_of_both_links_and_counts_them(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(max_outbox_rows=20), loop.post)
+    told: list[object] = []
+    store.on_evicted = told.append
+    rows = [row(link="site" if number % 2 else "fleet", durable=number % 3 == 0) for number in range(19)]
+    assert commit(loop, store, Batch(outbox=rows)) == [None]
+    assert told == []
+    assert commit(loop, store, Batch(outbox=[row(), row(durable=False), row()])) == [None]
+    assert told == [{(Cause.ROWS, Priority.PLAIN): 3}]
+    assert seqs_of(store) == {
+        Priority.NOTE: [],
+        Priority.RESULT: [1, 4, 7, 10, 13, 16, 19, 20, 22],
+        Priority.PLAIN: [6, 8, 9, 11, 12, 14, 15, 17, 18, 21],
+    }
+    assert commit(loop, store, Batch(outbox=[row() for _ in range(10)])) == [None]
+    assert commit(loop, store, Batch(outbox=[note()])) == [None]
+    (error,) = commit(loop, store, Batch(outbox=[row(durable=False)]))
+    assert isinstance(error, StoreFull)
+    counted = {"outbox_evicted_rows": 13, "outbox_evicted_plain": 13, "outbox_evicted_bytes": 0, "outbox_evicted_results": 0}
+    assert counted.items() <= store.stats().items()
+    assert store.counts == (0, 20, 140, 33, 0, 19, 133, 0, 0)
+    assert store.close()
+
+
+def test_a_batch_that_is_rolled_back_evicts_nothing(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(max_outbox_rows=20), loop.post)
+    commit(loop, store, Batch(journal=[event(1)], outbox=[row(durable=False) for _ in range(19)]))
+    (error,) = commit(loop, store, Batch(journal=[event(1)], outbox=[row()]))
+    assert error is not None
+    assert store.counts.outbox_rows == 19
+    assert store.stats()["outbox_evicted_rows"] == 0
+    assert commit(loop, store, Batch(outbox=[row()])) == [None]
+    assert seqs_of(store)[Priority.PLAIN] == list(range(2, 20))
+    assert store.close()
+
+
+def test_durable_rows_go_by_bytes_only_if_the_configuration_says_so_and_notes_last(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(max_outbox_bytes=140, evict_durable=True), loop.post)
+    commit(loop, store, Batch(outbox=[note(), row(durable=False), *(row() for _ in range(17))]))
+    assert commit(loop, store, Batch(outbox=[row(b"{}" * 10)])) == [None]
+    assert seqs_of(store) == {Priority.NOTE: [1], Priority.RESULT: list(range(5, 21)), Priority.PLAIN: []}
+    evicted = {"outbox_evicted_bytes": 3, "outbox_evicted_results": 2, "outbox_evicted_plain": 1, "outbox_evicted_notes": 0}
+    assert evicted.items() <= store.stats().items()
+    assert store.close()
+
+
+def test_an_almost_full_disk_still_takes_notes(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(min_free_bytes=2**62), loop.post)
+    assert commit(loop, store, Batch(outbox=[note()])) == [None]
+    (error,) = commit(loop, store, Batch(outbox=[note()], journal=[event(1)]))
+    assert isinstance(error, StoreFull)
     assert store.close()
 
 

@@ -1,0 +1,72 @@
+"""Whether a batch that adds rows can be taken now, and what has to be evicted for it: bounds of agent.db and of the disk."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from edge_agent.journal.batch import Batch, Counts, Priority
+from edge_agent.journal.errors import StoreFull
+from edge_agent.journal.eviction import Bounds, Cause, Cut, plan
+from edge_agent.settings import StoreSettings
+
+DISK_INTERVAL: Final = 1.0
+"""Seconds between two looks at the free space of the disk."""
+
+
+class Admission:
+    """Asked by the writer before each batch.
+
+    Args:
+        unused: bytes inside agent.db that rows can be written to before the file grows.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: StoreSettings,
+        unused: Callable[[], int],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._unused = unused
+        self._clock = clock
+        self._bounds = Bounds(settings.max_outbox_rows, settings.max_outbox_bytes, settings.evict_durable)
+        self._disk_looked = -DISK_INTERVAL
+        self._disk_full = False
+
+    def judge(self, batch: Batch, counts: Counts) -> tuple[Cut, ...] | StoreFull:
+        """What has to be evicted first, or why the batch is refused. A batch that only deletes always passes."""
+        if not batch.adds():
+            return ()
+        settings = self._settings
+        # what the batch itself forgets counts too: in a full journal nothing else makes room
+        if (more := len(batch.journal) - len(batch.forget)) > 0 and counts.journal_rows + more > settings.max_journal_rows:
+            return StoreFull(f"the journal is full: max_journal_rows is {settings.max_journal_rows}")
+        if not _only_notes(batch) and self._is_disk_full():
+            return StoreFull(f"the disk is nearly full: min_free_bytes is {settings.min_free_bytes}")
+        if not batch.outbox:
+            return ()
+        cuts = plan(counts, batch.outbox, self._bounds)
+        if cuts is Cause.ROWS:
+            return StoreFull(f"the outbox is full: max_outbox_rows is {settings.max_outbox_rows}")
+        if cuts is Cause.BYTES:
+            return StoreFull(f"the outbox is full: max_outbox_bytes is {settings.max_outbox_bytes}")
+        assert isinstance(cuts, tuple)
+        return cuts
+
+    def _is_disk_full(self) -> bool:
+        now = self._clock()
+        if now - self._disk_looked >= DISK_INTERVAL:
+            self._disk_looked = now
+            disk = os.statvfs(self._folder)
+            # the file never shrinks: without what is unused in it, a disk that it has filled would stay full for ever
+            self._disk_full = disk.f_bavail * disk.f_frsize + self._unused() < self._settings.min_free_bytes
+        return self._disk_full
+
+
+def _only_notes(batch: Batch) -> bool:
+    return not batch.journal and all(row.priority is Priority.NOTE for row in batch.outbox)
