@@ -41,6 +41,7 @@ class Reason(StrEnum):
     # events
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
+    PROTOBUF_PAYLOAD = "protobuf_payload"
     TOO_LARGE = "too_large"
     TOO_DEEP = "too_deep"
     TOO_MANY_VALUES = "too_many_values"
@@ -83,6 +84,7 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.POISON_INPUT: "This input ended the worker twice and is not tried again.",
     Reason.NOT_UTF8: "The payload is not valid UTF-8.",
     Reason.NOT_JSON: "The payload is not valid JSON.",
+    Reason.PROTOBUF_PAYLOAD: "The network server sends protobuf where JSON is read; set `json=true` in its MQTT integration.",
     Reason.TOO_LARGE: "The payload is larger than allowed.",
     Reason.TOO_DEEP: "The payload is nested more deeply than allowed.",
     Reason.TOO_MANY_VALUES: "The payload holds more values than allowed.",

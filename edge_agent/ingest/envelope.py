@@ -55,16 +55,27 @@ def read_envelope(
         if type(found) is str or type(found) is int:
             device = str(found) or None
     if settings.time_path is not None:
-        found = find(document, settings.time_path)
-        if found is not MISSING and found is not None:
-            if type(found) is float:
-                found = find_exactly(payload, settings.time_path)
-            try:
-                time, naive = read_time(found, zone)
-            except (ValueError, OverflowError) as error:
-                return DeadLetter(Reason.BAD_TIME, f"{settings.time_path}: {error}")
-            if naive:
-                quality = ("naive_time", *quality)
+        timed = event_time(find(document, settings.time_path), settings.time_path, zone, payload)
+        if isinstance(timed, DeadLetter):
+            return timed
+        time, naive = timed
+        if naive:
+            quality = ("naive_time", *quality)
     if time is None:
         quality = plain_quality(retain)
     return Envelope(device or topic_device(settings, topic), time, own_id, quality)
+
+
+def event_time(found: Any, path: str, zone: tzinfo, payload: bytes) -> tuple[str | None, bool] | DeadLetter:
+    """A time found under a path of a JSON payload: with all its digits, and whether the zone had to be assumed.
+
+    MISSING and null are no time; what is there and cannot be read is a dead letter.
+    """
+    if found is MISSING or found is None:
+        return None, False
+    if type(found) is float:
+        found = find_exactly(payload, path)
+    try:
+        return read_time(found, zone)
+    except (ValueError, OverflowError) as error:
+        return DeadLetter(Reason.BAD_TIME, f"{path}: {error}")

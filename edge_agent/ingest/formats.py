@@ -21,6 +21,7 @@ ENTRY_POINTS: Final = "smallhold.formats"
 FORMATS: Final[dict[str, str]] = {
     "json": "edge_agent.ingest.json_format:JsonFormat",
     "text": "edge_agent.ingest.text_format:TextFormat",
+    "chirpstack": "edge_agent.ingest.chirpstack:ChirpstackFormat",
 }
 """Name to module and class, which is called with the source's IngestSettings."""
 MAX_STREAMS: Final = 10_000

@@ -1,5 +1,6 @@
 """A JSON payload parsed within limits, and values looked up in it by dotted path."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final
 
@@ -62,6 +63,24 @@ def find(document: Any, path: str) -> Any:
 def find_exactly(payload: bytes, path: str) -> Any:
     """Like `find`, with floats as Decimals that keep every digit sent. For payloads that `parse` accepted."""
     return find(_decode_exactly(payload), path)
+
+
+def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every leaf of a value with its dotted path, nulls included, in the order of the payload. `parse` has bounded the depth.
+
+    `path` is that of the value itself: empty for the whole document. Empty objects and arrays have no leaves.
+    """
+    pending = [(path, value)]
+    while pending:
+        path, value = pending.pop()
+        if type(value) is dict:
+            before = f"{path}." if path else ""
+            pending.extend([(f"{before}{key}", item) for key, item in value.items()][::-1])
+        elif type(value) is list:
+            before = f"{path}." if path else ""
+            pending.extend([(f"{before}{place}", item) for place, item in enumerate(value)][::-1])
+        else:
+            yield path, value
 
 
 def _check_limits(settings: IngestSettings, document: Any) -> Any:

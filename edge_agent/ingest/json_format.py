@@ -6,7 +6,7 @@ from typing import Any, Final
 from edge_agent.ingest.envelope import read_envelope
 from edge_agent.ingest.events import DeadLetter, Decoded, Reading
 from edge_agent.ingest.instant import zone
-from edge_agent.ingest.json_document import MISSING, find, parse
+from edge_agent.ingest.json_document import MISSING, find, leaves, parse
 from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.quantities import name_quantity, unit_of
 from edge_agent.settings import IngestSettings
@@ -56,14 +56,14 @@ class JsonFormat:
             skipped = self._not_readings
             for key, value in document.items():
                 if type(value) is dict or type(value) is list:
-                    for path, leaf in _leaves(value, key):
-                        if path not in skipped:
+                    for path, leaf in leaves(value, key):
+                        if leaf is not None and path not in skipped:
                             yield path, path, leaf
                 elif value is not None and key not in skipped:
                     yield key, key, value
         elif type(document) is list:
-            for path, leaf in _leaves(document, ""):
-                if path not in self._not_readings:
+            for path, leaf in leaves(document, ""):
+                if leaf is not None and path not in self._not_readings:
                     yield path, path, leaf
         elif document is not None:
             yield ROOT_NAME, ROOT_NAME, document
@@ -74,17 +74,3 @@ class JsonFormat:
         if len(self._known) < _MAX_KNOWN_NAMES:  # names come from payloads: a hostile one must not fill the memory
             self._known[name] = meaning
         return meaning
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every leaf below a container with its path, in the order of the payload. The caller has bounded the depth."""
-    pending = [(path, value)]
-    while pending:
-        path, value = pending.pop()
-        before = f"{path}." if path else ""
-        if type(value) is dict:
-            pending.extend([(f"{before}{key}", item) for key, item in value.items()][::-1])
-        elif type(value) is list:
-            pending.extend([(f"{before}{place}", item) for place, item in enumerate(value)][::-1])
-        elif value is not None:
-            yield path, value
