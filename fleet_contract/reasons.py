@@ -42,12 +42,16 @@ class Reason(StrEnum):
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
     PROTOBUF_PAYLOAD = "protobuf_payload"
+    NOT_CBOR = "not_cbor"
+    NOT_MSGPACK = "not_msgpack"
     TOO_LARGE = "too_large"
     TOO_DEEP = "too_deep"
     TOO_MANY_VALUES = "too_many_values"
     NOT_FINITE = "not_finite"
     WRONG_SHAPE = "wrong_shape"
     BAD_TIME = "bad_time"
+    UNKNOWN_VERSION = "unknown_version"
+    UNKNOWN_CONTENT_TYPE = "unknown_content_type"
     # the store
     OUTBOX_FULL = "outbox_full"
     OUTBOX_EXPIRED = "outbox_expired"
@@ -85,12 +89,16 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.NOT_UTF8: "The payload is not valid UTF-8.",
     Reason.NOT_JSON: "The payload is not valid JSON.",
     Reason.PROTOBUF_PAYLOAD: "The network server sends protobuf where JSON is read; set `json=true` in its MQTT integration.",
+    Reason.NOT_CBOR: "The payload is not valid CBOR, or uses what is refused, such as shared references.",
+    Reason.NOT_MSGPACK: "The payload is not valid MessagePack.",
     Reason.TOO_LARGE: "The payload is larger than allowed.",
     Reason.TOO_DEEP: "The payload is nested more deeply than allowed.",
     Reason.TOO_MANY_VALUES: "The payload holds more values than allowed.",
     Reason.NOT_FINITE: "A value is NaN or infinite.",
     Reason.WRONG_SHAPE: "The payload parses, but is not of the format's form.",
     Reason.BAD_TIME: "The time in the payload cannot be read.",
+    Reason.UNKNOWN_VERSION: "The payload says that it is of a version of its format that the agent does not know.",
+    Reason.UNKNOWN_CONTENT_TYPE: "The content type of the payload, or of the data in it, is none that the agent reads.",
     Reason.OUTBOX_FULL: "The outbox was full, so the oldest rows of the lowest class were dropped.",
     Reason.OUTBOX_EXPIRED: "Rows had waited in the outbox for longer than is allowed, and were dropped.",
     Reason.UNKNOWN_COMMAND: "The device does not know this command.",

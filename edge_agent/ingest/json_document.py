@@ -12,6 +12,10 @@ from fleet_contract.reasons import Reason
 
 MISSING: Final = object()
 """What `find` gives where the document has nothing under a path; a null that is there is None."""
+MAX_PATH: Final = 4096
+"""Characters of a value's path: every reading below a long key repeats it, so it would fill the memory."""
+PATHS_FIT: Final = 16 * 1024
+"""A payload of so many bytes has no paths that could."""
 
 _decode = msgspec.json.Decoder().decode
 _decode_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -32,8 +36,12 @@ def parse(settings: IngestSettings, payload: bytes) -> Any:
     except msgspec.DecodeError as error:
         return DeadLetter(Reason.NOT_JSON, str(error))
     # an upper bound that costs nothing: most payloads cannot break the limits, and are not walked
-    if payload.count(b"[") + payload.count(b"{") > settings.max_depth or payload.count(b",") >= settings.max_values:
-        return _check_limits(settings, document)
+    if (
+        len(payload) > PATHS_FIT
+        or payload.count(b"[") + payload.count(b"{") > settings.max_depth
+        or payload.count(b",") >= settings.max_values
+    ):
+        return check_limits(settings, document)
     return document
 
 
@@ -83,20 +91,25 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield path, value
 
 
-def _check_limits(settings: IngestSettings, document: Any) -> Any:
-    level: list[Any] = [document]
+def check_limits(settings: IngestSettings, document: Any) -> Any:
+    """The document, or a DeadLetter if it is nested too deeply, holds too many values or has too long a path."""
+    level: list[tuple[Any, int]] = [(document, 0)]
     depth = values = 0
     while level:
-        below: list[Any] = []
-        for item in level:
+        below: list[tuple[Any, int]] = []
+        nested = False
+        for item, path in level:
+            if path > MAX_PATH:
+                return DeadLetter(Reason.TOO_LARGE, f"the path of a value is longer than {MAX_PATH} characters")
             if type(item) is dict:
-                below.extend(item.values())
+                nested = True
+                below.extend([(value, path + len(key) + 1) for key, value in item.items()])
             elif type(item) is list:
-                below.extend(item)
+                nested = True
+                below.extend([(value, path + 2) for value in item])
             else:
                 values += 1
-        if any(type(item) in (dict, list) for item in level):
-            depth += 1
+        depth += nested
         if depth > settings.max_depth:
             return DeadLetter(Reason.TOO_DEEP, f"nested more than {settings.max_depth} levels deep")
         if values > settings.max_values:

@@ -1,8 +1,9 @@
-"""Format `json`: every leaf is a reading named by its path, or the configured paths alone."""
+"""Format `json`: every leaf is a reading named by its path, or the configured paths alone. CBOR and MessagePack likewise."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
+from edge_agent.ingest.binary_document import parse_binary, with_floats
+from edge_agent.ingest.content_type import binary_encoding
 from edge_agent.ingest.envelope import read_envelope
 from edge_agent.ingest.events import DeadLetter, Decoded, Reading
 from edge_agent.ingest.instant import zone
@@ -13,7 +14,10 @@ from edge_agent.settings import IngestSettings
 
 ROOT_NAME: Final = "value"
 """The name of the reading where the whole payload is one bare value."""
+NULL: Final = "null: no value"
+NO_ATTRIBUTES: Final[dict[str, Any]] = {}
 _MAX_KNOWN_NAMES: Final = 4096
+_MAX_KNOWN_LENGTH: Final = 256
 
 
 class JsonFormat:
@@ -29,48 +33,79 @@ class JsonFormat:
 
     def decode(self, message: Message, state: Any = None, explain: Explain = ignore) -> Decoded | DeadLetter:
         """Readings of one payload. Nulls, empty objects and arrays, and the leaves of id, time and device give none."""
-        topic, payload, _, retain = message
-        document = parse(self._settings, payload)
+        topic, payload, properties, retain = message
+        encoding = binary_encoding(properties) if properties else None
+        document = parse(self._settings, payload) if encoding is None else parse_binary(self._settings, payload, encoding)
         if isinstance(document, DeadLetter):
             return document
         envelope = read_envelope(self._settings, self._zone, topic, payload, document, retain)
         if isinstance(envelope, DeadLetter):
             return envelope
         device, time, own_id, quality = envelope
+        if encoding is not None:
+            document = with_floats(document)
+        if explain is not ignore:
+            self.explain(document, explain)
+        return Decoded(tuple(self.readings(document, device, time, quality)), own_id, time)
+
+    def readings(
+        self, document: Any, device: str, time: str | None, quality: tuple[str, ...], attributes: dict[str, Any] = NO_ATTRIBUTES
+    ) -> list[Reading]:
+        """The readings of a parsed document, or of a part of one that another format carries."""
         known = self._known
         events: list[Reading] = []
-        for name, path, value in self._values(document):
-            meaning = known.get(name) or self._meaning(name, path)
-            events.append(Reading(device, meaning[0], value, meaning[1], time, name, quality))
-        return Decoded(tuple(events), own_id, time)
-
-    def _values(self, document: Any) -> Iterator[tuple[str, str, Any]]:
-        wanted = self._settings.values
-        if wanted:
-            for name, path in wanted.items():
+        if self._settings.values:
+            for name, path in self._settings.values.items():
                 value = find(document, path)
                 if value is not MISSING and value is not None and type(value) is not dict and type(value) is not list:
-                    yield name, path, value
-            return
+                    meaning = known.get(name) or self._meaning(name, path)
+                    events.append(Reading(device, meaning[0], value, meaning[1], time, name, quality, attributes))
+            return events
+        skipped = self._not_readings
         if type(document) is dict:
-            skipped = self._not_readings
             for key, value in document.items():
                 if type(value) is dict or type(value) is list:
                     for path, leaf in leaves(value, key):
                         if leaf is not None and path not in skipped:
-                            yield path, path, leaf
+                            meaning = known.get(path) or self._meaning(path, path)
+                            events.append(Reading(device, meaning[0], leaf, meaning[1], time, path, quality, attributes))
                 elif value is not None and key not in skipped:
-                    yield key, key, value
-        elif type(document) is list:
-            for path, leaf in leaves(document, ""):
-                if leaf is not None and path not in self._not_readings:
-                    yield path, path, leaf
-        elif document is not None:
-            yield ROOT_NAME, ROOT_NAME, document
+                    meaning = known.get(key) or self._meaning(key, key)
+                    events.append(Reading(device, meaning[0], value, meaning[1], time, key, quality, attributes))
+            return events
+        for path, leaf in leaves(document, "") if type(document) is list else ((ROOT_NAME, document),):
+            if leaf is not None and path not in skipped:
+                quantity, unit = known.get(path) or self._meaning(path, path)
+                events.append(Reading(device, quantity, leaf, unit, time, path, quality, attributes))
+        return events
+
+    def explain(self, document: Any, explain: Explain) -> None:
+        """Say of each value of a document that gives no reading why."""
+        wanted = self._settings.values
+        for name, path in wanted.items():
+            value = find(document, path)
+            if value is MISSING:
+                explain(path, f"the payload has nothing there for {name!r}")
+            elif value is None:
+                explain(path, NULL)
+            elif type(value) is dict or type(value) is list:
+                explain(path, f"{name!r} needs a single value, not {'an object' if type(value) is dict else 'an array'}")
+        if wanted:
+            read = set(wanted.values())
+            for path, _ in leaves(document, ""):
+                if path not in read:
+                    explain(path, "the configured values do not name it")
+            return
+        for path, value in leaves(document, ""):
+            if value is None:
+                explain(path or ROOT_NAME, NULL)
+            elif path in self._not_readings:
+                explain(path, "the id, time or device of the event")
 
     def _meaning(self, name: str, path: str) -> tuple[str, str | None]:
         quantity = name_quantity(name, path)
         meaning = quantity, self._settings.units.get(name) or unit_of(quantity)
-        if len(self._known) < _MAX_KNOWN_NAMES:  # names come from payloads: a hostile one must not fill the memory
+        # names come from payloads: a hostile one must not fill the memory
+        if len(self._known) < _MAX_KNOWN_NAMES and len(name) <= _MAX_KNOWN_LENGTH:
             self._known[name] = meaning
         return meaning
