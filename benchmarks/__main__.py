@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Final
 
-BENCHMARKS: Final = ("event_path", "daemon_memory")
+BENCHMARKS: Final = ("event_path", "daemon_memory", "features")
 
 
 def main() -> int:

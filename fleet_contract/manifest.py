@@ -3,6 +3,7 @@
 Unknown keys are errors here, unlike in messages: a manifest is signed and checked, and a misspelt key must not pass silently.
 """
 
+import math
 import re
 import tomllib
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from fleet_contract.features import OPERATIONS, FeatureRuleError, Reads, feature_width
 from fleet_contract.topics import check_name
 
 SCHEMA: Final = 1
@@ -53,7 +55,7 @@ class Tensor(Record, frozen=True, kw_only=True):
 class Feature(Record, frozen=True, kw_only=True):
     """One feature: an operation on one input of the window, or on the text. Results are joined in order into a vector.
 
-    The operations, their arguments and the shapes they give are listed in `edge_agent/inference/worker/features.py`.
+    The operations, their arguments and the shapes they give are listed in `fleet_contract/features.py` and docs/features.md.
     """
 
     op: str
@@ -155,6 +157,7 @@ class Manifest(Record, frozen=True, kw_only=True):
         for position, feature in enumerate(self.features):
             if feature.input is not None and feature.input not in names:
                 raise ManifestError(f"features[{position}].input: {feature.input!r} is not one of inputs")
+        given = self._features_width()
         if self.window < 1:
             raise ManifestError("window: at least 1")
         if len(set(self.labels)) != len(self.labels):
@@ -162,6 +165,9 @@ class Manifest(Record, frozen=True, kw_only=True):
         for key, tensor in (("input_tensor", self.input_tensor), ("output_tensor", self.output_tensor)):
             if len(tensor.shape) < 2 or any(size < 1 for size in tensor.shape[1:]):
                 raise ManifestError(f"{key}.shape: a batch dimension and fixed positive dimensions behind it")
+        taken = math.prod(self.input_tensor.shape[1:])
+        if given != taken:
+            raise ManifestError(f"input_tensor.shape: takes {taken} values, but the features give {given}")
         outputs = self.output_tensor.shape[-1]
         if self.labels and outputs != len(self.labels):
             raise ManifestError(f"output_tensor.shape: {outputs} scores, but {len(self.labels)} labels")
@@ -173,6 +179,17 @@ class Manifest(Record, frozen=True, kw_only=True):
                 raise ManifestError(f"scaling: mean and scale need {width} values, as input_tensor has")
             if any(value == 0 for value in self.scaling.scale):
                 raise ManifestError("scaling.scale: a zero")
+
+    def _features_width(self) -> int:
+        given = 0
+        for position, feature in enumerate(self.features):
+            try:
+                given += feature_width(feature.op, feature.input, feature.args)
+            except FeatureRuleError as error:
+                raise ManifestError(f"features[{position}]: {error}") from error
+            if self.kind is InputKind.WINDOW and OPERATIONS[feature.op].reads is Reads.TEXT:
+                raise ManifestError(f"features[{position}]: {feature.op} reads a text, but kind is window")
+        return given
 
 
 def parse_manifest(data: bytes) -> Manifest:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edge_agent.inference import protocol
 from edge_agent.inference.backends import port
 from edge_agent.inference.protocol import Load, Run
-from edge_agent.inference.worker.features import FeatureError, FeatureSpecError, compute, width
+from edge_agent.inference.worker.features import FeatureError, FeatureSpecError, compute, require_known
 
 Faults = dict[int, tuple[str, str]]
 
@@ -19,17 +19,10 @@ class Scorer:
     def __init__(self, load: Load, model: bytes) -> None:
         self._load = load
         try:
-            features = width(load.features)
+            require_known(load.features)
         except FeatureSpecError as error:
             raise port.BackendError(protocol.MANIFEST_INVALID, str(error)) from error
-        tensor = int(np.prod(load.input_tensor.shape[1:]))
-        if features != tensor:
-            raise port.BackendError(
-                protocol.MANIFEST_INVALID,
-                f"the features give {features} values, input_tensor {load.input_tensor.name!r} takes {tensor}",
-            )
         self.width = int(np.prod(load.output_tensor.shape[1:]))
-        self._features = features
         self._mean = None if load.mean is None else np.array(load.mean, dtype=np.float32)
         self._scale = None if load.scale is None else np.array(load.scale, dtype=np.float32)
         self.backend = port.load(load.runtime, model, load.input_tensor, load.output_tensor, load.threads)
