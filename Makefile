@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export ORT_DISABLE_TELEMETRY := 1
 STAMP := $(VENV)/.installed-
 
-.PHONY: demo test check format bench schemas models clean
+.PHONY: demo test check soak format bench schemas models clean
 
 demo: $(STAMP)demo
 	$(BIN)/fleet demo --out build/demo $(DEMO_ARGS)
@@ -13,6 +13,10 @@ demo: $(STAMP)demo
 test: $(STAMP)dev
 	$(BIN)/python tests/system_packages.py
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(STAMP)dev
+	$(BIN)/python tests/system_packages.py
+	$(BIN)/python -m tests.faults.soak --out build/soak $(SOAK_ARGS)
 
 check: $(STAMP)dev
 	$(BIN)/ruff check .

@@ -1,10 +1,17 @@
-"""A TCP proxy in this process that can be cut, held and restored: how the demo and the tests take a network away."""
+"""A TCP proxy in this process that can be cut, held, slowed and restored: how the demo and the tests take a network away."""
 
 import contextlib
 import select
 import socket
 import threading
+import time
 from enum import Enum, auto
+from typing import Final
+
+_CHUNK: Final = 65536
+_SLOW_CHUNK: Final = 512
+_BEFORE_RESET: Final = 0.02
+"""Seconds in which the part that was forwarded reaches its reader: a reset may overtake it."""
 
 
 class _State(Enum):
@@ -22,6 +29,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._waiting: list[socket.socket] = []
+        self._bytes_per_second: float | None = None
+        self._part: float | None = None
         self._closing = False
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
@@ -37,8 +46,17 @@ class Proxy:
         """Half-open: connections stay and new ones are accepted, but no byte goes through."""
         self._change(_State.HELD)
 
+    def slow(self, bytes_per_second: float) -> None:
+        """Forward no more than this, both directions and all connections together."""
+        self._bytes_per_second = bytes_per_second
+
+    def reset_mid_packet(self, part: float) -> None:
+        """Forward `part` (0 to 1) of the next bytes that come, at least one and not all, and reset the connection."""
+        self._part = part
+
     def restore(self) -> None:
-        """Forward again. What was held goes on; what was cut is gone."""
+        """Forward again, at full speed. What was held goes on; what was cut is gone."""
+        self._bytes_per_second = None
         self._change(_State.OPEN)
 
     def close(self) -> None:
@@ -105,9 +123,20 @@ class Proxy:
     def _forward(self, sock: socket.socket) -> None:
         other = self._pairs[sock]
         try:
-            data = sock.recv(65536)
+            bytes_per_second = self._bytes_per_second
+            data = sock.recv(_CHUNK if bytes_per_second is None else _SLOW_CHUNK)
+            if self._part is not None and len(data) > 1:
+                other.sendall(data[: min(max(1, round(len(data) * self._part)), len(data) - 1)])
+                self._part = None
+                time.sleep(_BEFORE_RESET)
+                for each in (sock, other):
+                    self._pairs.pop(each, None)
+                    self._reset(each)
+                return
             if data:
                 other.sendall(data)
+                if bytes_per_second is not None:
+                    time.sleep(len(data) / bytes_per_second)
                 return
         except OSError:
             self._reset(other)

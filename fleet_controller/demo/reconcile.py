@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fleet_controller.demo.evidence import Row
 from fleet_controller.demo.processes import clean_environment, module_command
@@ -39,8 +40,8 @@ class ReplayFailed(RuntimeError):
     """`edge-agent replay` did not run; the text is what it said."""
 
 
-def expected_ids(config: Path, pipeline: str, events: Path) -> list[str]:
-    """Result ids that `edge-agent replay` computes; raises ReplayFailed."""
+def expected_results(config: Path, pipeline: str, events: Path) -> list[dict[str, Any]]:
+    """The results that `edge-agent replay` computes; raises ReplayFailed."""
     done = subprocess.run(
         module_command("edge_agent.cli", "replay", "--config", str(config), "--pipeline", pipeline, str(events)),
         env=clean_environment(),
@@ -50,7 +51,12 @@ def expected_ids(config: Path, pipeline: str, events: Path) -> list[str]:
     )
     if done.returncode:
         raise ReplayFailed(f"edge-agent replay of {events}: {done.stderr.decode(errors='replace').strip()}")
-    return [json.loads(line)["result_id"] for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def expected_ids(config: Path, pipeline: str, events: Path) -> list[str]:
+    """The ids of these results alone; raises ReplayFailed."""
+    return [result["result_id"] for result in expected_results(config, pipeline, events)]
 
 
 def compare(device: str, pipeline: str, sent: int, expected: Iterable[str], rows: Iterable[Row]) -> Reconciled:
