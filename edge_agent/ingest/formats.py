@@ -22,6 +22,7 @@ FORMATS: Final[dict[str, str]] = {
     "json": "edge_agent.ingest.json_format:JsonFormat",
     "text": "edge_agent.ingest.text_format:TextFormat",
     "chirpstack": "edge_agent.ingest.chirpstack:ChirpstackFormat",
+    "ttn": "edge_agent.ingest.ttn:TtnFormat",
 }
 """Name to module and class, which is called with the source's IngestSettings."""
 MAX_STREAMS: Final = 10_000
