@@ -21,6 +21,7 @@ from pydantic import ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from edge_agent.ingest.formats import find_format
+from edge_agent.pipeline.decision_rules import find_decision_problems
 from edge_agent.settings import AgentSettings, WindowKind
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
 
@@ -132,6 +133,8 @@ def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]
         if pipeline.local_topic is not None and any(mark in pipeline.local_topic for mark in "+#"):
             yield f"{key}.local_topic", "is a topic to publish to, so it holds no '+' or '#'"
         yield from _find_window_problems(key, pipeline.window)
+        for name, text in find_decision_problems(pipeline.decision, has_model=pipeline.model is not None):
+            yield f"{key}.decision.{name}", text
 
 
 def _find_window_problems(key: str, window: Any) -> Iterable[tuple[str, str]]:
@@ -213,8 +216,7 @@ def _forbidding(kind: Any) -> Any:
         for hint in typing.get_type_hints(kind, include_extras=True).values():
             _forbidding(hint)
     for part in typing.get_args(kind):
-        if isinstance(part, type):
-            _forbidding(part)
+        _forbidding(part)
     return kind
 
 

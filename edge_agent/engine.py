@@ -26,6 +26,7 @@ from edge_agent.journal.batch import (
     DeadLetterRow,
     JournalRow,
     OutboxRow,
+    Priority,
     pack_properties,
     unpack_properties,
 )
@@ -33,14 +34,15 @@ from edge_agent.journal.errors import StoreError
 from edge_agent.link.port import Delivery
 from edge_agent.loop import Loop, Timer
 from edge_agent.notes import Notes
-from edge_agent.pipeline.pipeline import Pipeline, readings
+from edge_agent.pipeline.decision import Decided
+from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.pipeline.question import find_misfit, to_model_input
 from edge_agent.pipeline.result import make_result, window_as_json
 from edge_agent.pipeline.windows import ClosedWindow, Event
 from edge_agent.settings import AgentSettings
 from edge_agent.sources import Route, Routes
 from edge_agent.taking import GroupCommit, Taking
-from fleet_contract.messages import ModelRef, Outcome, encode
+from fleet_contract.messages import ModelRef, encode
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import Up, up
 
@@ -322,7 +324,7 @@ class Engine:
     def _score(self, pipeline: Pipeline, window: ClosedWindow, closer: Taking) -> None:
         settings = pipeline.settings
         if settings.model is None:
-            self._finish(pipeline, window, closer, readings(window), None)
+            self._finish(pipeline, window, closer, pipeline.read(window), None)
             return
         self.scoring += 1
         self._models.submit(
@@ -333,7 +335,7 @@ class Engine:
 
     def _answered(self, pipeline: Pipeline, window: ClosedWindow, closer: Taking, answer: Answer | Failure) -> None:
         self.scoring -= 1
-        outcome: Outcome | Failure
+        outcome: Decided | Failure
         if isinstance(answer, Answer):
             manifest = answer.manifest
             settings = pipeline.settings
@@ -363,10 +365,10 @@ class Engine:
         pipeline: Pipeline,
         window: ClosedWindow,
         closer: Taking,
-        outcome: Outcome | None,
+        decided: Decided | None,
         model: ModelRef | None,
     ) -> None:
-        """A window is done: its result, its mark and the release of its events go into one commit.
+        """A window is done: its result if it is given out, its mark and the release of its events go into one commit.
 
         `closer` is the event that closed it, which for a window of time is not one of its events.
         """
@@ -374,14 +376,19 @@ class Engine:
         pending = self._next
         pending.touch()
         settings = pipeline.settings
-        if outcome is not None:
-            payload = encode(make_result(pipeline, window, outcome, model))
-            pending.batch.outbox.append(OutboxRow("result", self._topics[settings.name], payload, durable=settings.durable))
+        if decided is not None and not decided.given:
+            self.counters["results_suppressed"] += 1
+        elif decided is not None:
+            payload = encode(make_result(pipeline, window, decided.outcome, model))
+            priority = Priority.NOTE if decided.urgent else None
+            pending.batch.outbox.append(
+                OutboxRow("result", self._topics[settings.name], payload, durable=settings.durable, priority=priority)
+            )
             if settings.local_topic is not None:
                 pending.batch.outbox.append(OutboxRow("result", settings.local_topic, payload, durable=False, link=SITE))
             self.counters["results"] += 1
-            if model is not None:
-                pending.scored.append((model.name, model.release, closer.started))
+        if decided is not None and model is not None:
+            pending.scored.append((model.name, model.release, closer.started))
         pipeline.finish(window)
         pending.states[settings.name, window.key] = pipeline
         self._release([event.position for event in window.events])

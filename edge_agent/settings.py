@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from edge_agent.units import parse_duration, parse_size
+from fleet_contract.messages import Severity
 
 
 class _Unit:
@@ -110,14 +111,80 @@ class WindowSettings:
     """Kind `time`: how far the watermark stays behind the newest event time of the sensor, in seconds."""
 
 
+class Statistic(StrEnum):
+    """Which value of a reading stands for a window of several events."""
+
+    LAST = "last"
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebounceSettings:
+    """The state switches when `n` of the last `of` windows speak for it; more than half, so that they cannot speak for both."""
+
+    n: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmSettings:
+    """An alarm that is raised when the state goes on and cleared when it goes off."""
+
+    severity: Severity = Severity.WARNING
+    text: str | None = None
+    """What people read; `{source}`, `{pipeline}`, `{label}` and `{score}` are filled in."""
+    update_interval: Duration | None = None
+    """Seconds of event time after which an alarm that is still on is told again; None: it is not."""
+    escalate_after: Duration | None = None
+    """Seconds of event time after which an alarm that is still on takes the severity `escalate_to`."""
+    escalate_to: Severity = Severity.CRITICAL
+
+
+def parse_alarm(value: object) -> object:
+    """`alarm = true` is an alarm with every default."""
+    return {} if value is True else None if value is False else value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionSettings:
-    """From scores to a state; what is None is taken from the model's manifest."""
+    """From scores or a reading to a state, an alarm, and whether a result is given out.
+
+    What is None of `label`, `threshold` and `hysteresis` is taken from the model's manifest.
+    """
 
     label: str | None = None
+    """The model's label whose score the threshold looks at."""
     threshold: float | None = None
     hysteresis: float | None = None
     """The state switches on at the threshold and off below threshold minus hysteresis."""
+    reading: str | None = None
+    """Without a model: the reading that is decided on."""
+    take: Statistic = Statistic.LAST
+    """Which value of the reading stands for the window."""
+    above: float | None = None
+    """Without a model: on at or above this value,"""
+    below: float | None = None
+    """or at or below this one; off when it is `hysteresis` away from both."""
+    debounce: DebounceSettings | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    """The model's label to the pipeline's own name for it."""
+    top_k: int = 0
+    """How many of the best labels a result lists."""
+    abstain_below: float | None = None
+    """With a best score below this, nothing is said and the state stays."""
+    deadband: float | None = None
+    """A result is given out only when the score or the reading has moved by more than this, or label or state have changed,"""
+    heartbeat: Duration | None = None
+    """or this many seconds of event time have passed since the last one."""
+    min_interval: Duration | None = None
+    """Seconds of event time between two results; a change of the state or of an alarm does not wait."""
+    alarm: Annotated[AlarmSettings | None, _Unit(parse_alarm)] = None
+    quiet_hours: tuple[str, ...] = ()
+    """Spans of the day such as `22:00-06:00`, in event time: an alarm is raised at the first window after them."""
+    zone: str = "UTC"
+    """The zone of the quiet hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,17 +212,63 @@ class EventsRef(Message, frozen=True, kw_only=True):
     digest: str | None = None
 
 
+class Severity(StrEnum):
+    """How bad an alarm is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlarmState(StrEnum):
+    """Where in an alarm's life a result stands."""
+
+    RAISED = "raised"
+    ACTIVE = "active"
+    """On as before: nothing to tell anybody."""
+    UPDATED = "updated"
+    """On as before, told again: an interval has passed, or the severity has risen."""
+    CLEARED = "cleared"
+
+
+class Alarm(Message, frozen=True, kw_only=True):
+    """An alarm of one pipeline and sensor, as each result carries it from the one that raises it to the one that clears it."""
+
+    id: str
+    """Derived from pipeline, sensor and the raising result's id, so a repeat keeps it."""
+    state: AlarmState
+    since: str | None
+    """Event time of the result that raised it; null where the events carry none."""
+    severity: Severity
+    text: str | None = None
+
+
+class LabelScore(Message, frozen=True, kw_only=True):
+    """One label and its score."""
+
+    label: str
+    score: float
+
+
 class Outcome(Message, frozen=True, kw_only=True):
     """What the model said and what the pipeline made of it."""
 
     label: str | None = None
+    """The best one, under the pipeline's own name for it; null for a model without labels, and where the pipeline abstains."""
     score: float | None = None
-    """The score that the decision looked at; null for a pipeline without a model."""
+    """The score, or the reading's value, that the decision looked at; null where it looked at none."""
     scores: dict[str, float] = {}
+    """By the model's own labels."""
+    top: tuple[LabelScore, ...] = ()
+    """The best labels under the pipeline's names, best first, where it asks for them."""
+    abstained: bool = False
+    """Too little confidence, or no reading to decide on: the state and an alarm stay as they were."""
     state: str | None = None
     """`on` or `off` where the pipeline has a threshold."""
     changed: bool = False
     """Whether this result switched the state."""
+    alarm: Alarm | None = None
+    """While an alarm is on, and on the result that clears it."""
     values: dict[str, Any] = {}
     """The readings themselves, for a pipeline without a model."""
 

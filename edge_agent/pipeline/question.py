@@ -20,7 +20,7 @@ def to_model_input(window: ClosedWindow, inputs: Mapping[str, str]) -> ModelInpu
     if len(times) < len(events):
         times = []  # a feature on time gets all of them or none
     names = {name for event in events for name in event.sample.values}
-    values = {name: [_number(event.sample.values.get(name)) for event in events] for name in names}
+    values = {name: [number(event.sample.values.get(name)) for event in events] for name in names}
     for model_input, reading in inputs.items():
         if model_input != reading:
             values[model_input] = values.get(reading, [None] * len(events))
@@ -47,7 +47,8 @@ def find_misfit(window: ClosedWindow, inputs: Mapping[str, str], manifest: Manif
     return None
 
 
-def _number(value: Value) -> float | None:
+def number(value: Value) -> float | None:
+    """A reading as a number; None for a text, a null and what no float can hold."""
     if isinstance(value, bool):
         return 1.0 if value else 0.0
     if isinstance(value, int | float):

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from edge_agent.configuration import ConfigurationError, load
-from edge_agent.settings import AgentSettings
+from edge_agent.settings import AgentSettings, AlarmSettings
+from fleet_contract.messages import Severity
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 MINIMAL = """
@@ -103,11 +104,34 @@ def test_a_source_that_covers_the_contract_is_refused(tmp_path: Path, topic: str
             "pipelines[0].window.step",
         ),
         ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = 5', "pipelines[0].source.topic"),
+        (
+            '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n[pipelines.decision]\nthreshold = 1',
+            "pipelines[0].decision.threshold",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_file_and_key(tmp_path: Path, text: str, key: str) -> None:
     path = write(tmp_path, MINIMAL + text)
     assert any(problem.startswith(f"{path}: {key}: ") for problem in problems_of(path))
+
+
+PIPELINE = MINIMAL + '[[pipelines]]\nname = "a"\nmodel = "m"\n[pipelines.source]\ntopic = "a"\n[pipelines.decision]\n'
+
+
+def test_an_alarm_is_switched_on_by_true_or_described_by_a_table(tmp_path: Path) -> None:
+    (on,) = load(write(tmp_path, PIPELINE + "alarm = true")).pipelines
+    assert on.decision.alarm == AlarmSettings()
+    (off,) = load(write(tmp_path, PIPELINE + "alarm = false")).pipelines
+    assert off.decision.alarm is None
+    (table,) = load(write(tmp_path, PIPELINE + 'alarm = { severity = "critical", update_interval = "1h" }')).pipelines
+    assert table.decision.alarm == AlarmSettings(severity=Severity.CRITICAL, update_interval=3600.0)
+
+
+def test_a_wrong_key_of_an_alarm_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    path = write(tmp_path, PIPELINE + 'alarm = { sverity = "critical" }')
+    assert problems_of(path) == (
+        f"{path}: unknown key pipelines[0].decision.alarm.sverity; the nearest known key is 'severity'",
+    )
 
 
 def test_a_missing_device_is_named(tmp_path: Path) -> None:

@@ -10,13 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.ingest.events import Sample
+from edge_agent.pipeline.decision import Decided
 from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.pipeline.windows import ClosedWindow, Event
-from edge_agent.settings import DecisionSettings, IngestSettings, PipelineSettings, WindowKind, WindowSettings
+from edge_agent.settings import (
+    AlarmSettings,
+    DebounceSettings,
+    DecisionSettings,
+    IngestSettings,
+    PipelineSettings,
+    WindowKind,
+    WindowSettings,
+)
 from fleet_contract.manifest import Decision
 
-Answer = tuple[str, tuple[str, ...], str | None, bool]
-"""Of a result: sensor, event ids, state, changed."""
+Answer = tuple[str, tuple[str, ...], Decided]
+"""Of a result: sensor, event ids, and all that was decided, its alarm and whether it is given out included."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +109,9 @@ class Device:
         window = self.pending[name].popleft()
         pipeline = self.pipelines[name]
         score = sum(int(event.event_id) for event in window.events) % 10 / 10
-        outcome = pipeline.decide(window, [score], (), Decision())
+        decided = pipeline.decide(window, [score], (), Decision())
         ids = tuple(event.event_id for event in window.events)
-        self.results.append((pipeline.result_id(window), (window.key, ids, outcome.state, outcome.changed)))
+        self.results.append((pipeline.result_id(window), (window.key, ids, decided)))
         pipeline.finish(window)
         self.touched.add((name, window.key))
         self.release([event.position for event in window.events])
@@ -128,7 +137,15 @@ def pipeline(name: str, window: WindowSettings) -> PipelineSettings:
         source=IngestSettings(topic="#"),
         window=window,
         model="m",
-        decision=DecisionSettings(threshold=0.6, hysteresis=0.2),
+        decision=DecisionSettings(
+            threshold=0.6,
+            hysteresis=0.2,
+            debounce=DebounceSettings(n=2, of=3),
+            deadband=0.25,
+            heartbeat=4,
+            min_interval=1,
+            alarm=AlarmSettings(update_interval=2, escalate_after=5),
+        ),
     )
 
 

@@ -1,12 +1,21 @@
 from typing import Any
 
+import msgspec
 import pytest
 
 from edge_agent.ingest.events import Sample
 from edge_agent.pipeline import pipeline as module
-from edge_agent.pipeline.pipeline import Pipeline
-from edge_agent.pipeline.windows import Event
-from edge_agent.settings import DecisionSettings, IngestSettings, PipelineSettings, WindowKind, WindowSettings
+from edge_agent.pipeline.pipeline import Pipeline, reading_of
+from edge_agent.pipeline.windows import ClosedWindow, Event
+from edge_agent.settings import (
+    AlarmSettings,
+    DecisionSettings,
+    IngestSettings,
+    PipelineSettings,
+    Statistic,
+    WindowKind,
+    WindowSettings,
+)
 from fleet_contract.manifest import Decision
 
 
@@ -20,13 +29,17 @@ def event(position: int, device: str = "s") -> Event:
     return Event(position, str(position), Sample(device, None, None, {}, {}))
 
 
+def reading(position: int, value: float) -> Event:
+    return Event(position, str(position), Sample("s", None, None, {"x": value}, {}))
+
+
 def test_sensors_have_windows_and_states_of_their_own() -> None:
     pipeline = make()
     states = []
     for position, (device, score) in enumerate([("a", 0.9), ("b", 0.3), ("a", 0.3)]):
         fed = pipeline.feed(event(position, device))
         assert fed is not None
-        outcome = pipeline.decide(fed.closed[0], [score], (), Decision())
+        outcome = pipeline.decide(fed.closed[0], [score], (), Decision()).outcome
         pipeline.finish(fed.closed[0])
         states.append(outcome.state)
     assert states == ["on", "off", "on"]
@@ -42,8 +55,57 @@ def test_the_decisions_state_outlives_a_restart() -> None:
     second.restore({"s": first.state("s")})
     fed = second.feed(event(1))
     assert fed is not None
-    outcome = second.decide(fed.closed[0], [0.3], (), Decision())
+    outcome = second.decide(fed.closed[0], [0.3], (), Decision()).outcome
     assert (outcome.state, outcome.changed) == ("on", False)
+
+
+def test_a_state_that_the_first_release_stored_is_read() -> None:
+    pipeline = make()
+    pipeline.restore({"s": msgspec.msgpack.encode([0, True, "count"])})
+    fed = pipeline.feed(event(1))
+    assert fed is not None
+    assert pipeline.decide(fed.closed[0], [0.3], (), Decision()).outcome.state == "on"
+
+
+def test_an_alarm_outlives_a_restart_and_the_end_of_its_configuration() -> None:
+    source = IngestSettings(topic="#")
+    alarm = DecisionSettings(reading="x", above=1.0, alarm=AlarmSettings())
+    first = Pipeline(PipelineSettings(name="p", source=source, decision=alarm))
+    fed = first.feed(reading(0, 5.0))
+    assert fed is not None
+    raised = first.read(fed.closed[0]).outcome.alarm
+    first.finish(fed.closed[0])
+    assert raised is not None
+    second = Pipeline(PipelineSettings(name="p", source=source))
+    second.restore({"s": first.state("s")})
+    seen = []
+    for position in (1, 2):
+        fed = second.feed(reading(position, 5.0))
+        assert fed is not None
+        seen.append(second.read(fed.closed[0]).outcome.alarm)
+        second.finish(fed.closed[0])
+    assert seen[0] is not None
+    assert (seen[0].id, seen[0].state, seen[1]) == (raised.id, "cleared", None)
+
+
+@pytest.mark.parametrize(("take", "value"), [("last", 3.0), ("mean", 2.5), ("min", 0.5), ("max", 4.0)])
+def test_a_value_of_the_reading_stands_for_the_window(take: str, value: float) -> None:
+    values: list[Any] = [4, None, 0.5, "wet", 3, {}]
+    events = tuple(
+        Event(number, "", Sample("s", None, None, {} if item == {} else {"x": item}, {})) for number, item in enumerate(values)
+    )
+    window = ClosedWindow("s", WindowKind.COUNT, events, 0, 0, 0)
+    assert reading_of(window, "x", Statistic(take)) == value
+    assert reading_of(window, "y", Statistic(take)) is None
+
+
+def test_a_pipeline_that_decides_nothing_stores_no_decision() -> None:
+    pipeline = Pipeline(PipelineSettings(name="p", source=IngestSettings(topic="#")))
+    fed = pipeline.feed(event(0))
+    assert fed is not None
+    assert pipeline.read(fed.closed[0]).outcome.state is None
+    pipeline.finish(fed.closed[0])
+    assert msgspec.msgpack.decode(pipeline.state("s"))[1] is None
 
 
 def test_one_sensor_too_many_is_not_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
