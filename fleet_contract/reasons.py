@@ -41,6 +41,7 @@ class Reason(StrEnum):
     # events
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
+    NOT_PROTOBUF = "not_protobuf"
     PROTOBUF_PAYLOAD = "protobuf_payload"
     NOT_CBOR = "not_cbor"
     NOT_MSGPACK = "not_msgpack"
@@ -50,6 +51,7 @@ class Reason(StrEnum):
     NOT_FINITE = "not_finite"
     WRONG_SHAPE = "wrong_shape"
     BAD_TIME = "bad_time"
+    UNKNOWN_ALIAS = "unknown_alias"
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_CONTENT_TYPE = "unknown_content_type"
     # the store
@@ -88,6 +90,7 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.POISON_INPUT: "This input ended the worker twice and is not tried again.",
     Reason.NOT_UTF8: "The payload is not valid UTF-8.",
     Reason.NOT_JSON: "The payload is not valid JSON.",
+    Reason.NOT_PROTOBUF: "The payload is not the protobuf message that its topic promises.",
     Reason.PROTOBUF_PAYLOAD: "The network server sends protobuf where JSON is read; set `json=true` in its MQTT integration.",
     Reason.NOT_CBOR: "The payload is not valid CBOR, or uses what is refused, such as shared references.",
     Reason.NOT_MSGPACK: "The payload is not valid MessagePack.",
@@ -97,6 +100,7 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.NOT_FINITE: "A value is NaN or infinite.",
     Reason.WRONG_SHAPE: "The payload parses, but is not of the format's form.",
     Reason.BAD_TIME: "The time in the payload cannot be read.",
+    Reason.UNKNOWN_ALIAS: "Sparkplug data with metrics that no birth has explained; the node is asked for its births.",
     Reason.UNKNOWN_VERSION: "The payload says that it is of a version of its format that the agent does not know.",
     Reason.UNKNOWN_CONTENT_TYPE: "The content type of the payload, or of the data in it, is none that the agent reads.",
     Reason.OUTBOX_FULL: "The outbox was full, so the oldest rows of the lowest class were dropped.",

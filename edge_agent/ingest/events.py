@@ -36,18 +36,20 @@ class Text(Struct, frozen=True, gc=False):
     quality: tuple[str, ...] = ()
 
 
-class DeadLetter(Struct, frozen=True, gc=False):
-    """A payload that cannot be read: the code that travels, and what is wrong where."""
-
-    reason: Reason
-    detail: str
-
-
 class Request(Struct, frozen=True):
     """A message that a format wants sent back to the sensors' side, such as the call for a new birth."""
 
     topic: str
     payload: bytes
+
+
+class DeadLetter(Struct, frozen=True, gc=False):
+    """A payload that cannot be read: the code that travels, and what is wrong where."""
+
+    reason: Reason
+    detail: str
+    requests: tuple[Request, ...] = ()
+    """What would make the next one readable."""
 
 
 class Decoded(Struct, frozen=True):

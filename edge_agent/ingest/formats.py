@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 ENTRY_POINTS: Final = "smallhold.formats"
 FORMATS: Final[dict[str, str]] = {
     "json": "edge_agent.ingest.json_format:JsonFormat",
+    "sparkplug": "edge_agent.ingest.sparkplug:SparkplugFormat",
     "text": "edge_agent.ingest.text_format:TextFormat",
     "chirpstack": "edge_agent.ingest.chirpstack:ChirpstackFormat",
     "ttn": "edge_agent.ingest.ttn:TtnFormat",

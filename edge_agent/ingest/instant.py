@@ -48,6 +48,16 @@ def seconds(text: str) -> float:
         return datetime.fromisoformat(text.replace(":60", ":59", 1)).timestamp() + 1.0
 
 
+def format_millis(millis: int) -> str | None:
+    """Milliseconds since 1970 as RFC 3339 in UTC; None outside the years 1 to 9999."""
+    whole, rest = divmod(millis, 1000)
+    try:
+        text = (_EPOCH + timedelta(seconds=whole)).isoformat()[:-6]
+    except OverflowError:
+        return None
+    return f"{text}.{rest:03}Z" if rest else f"{text}Z"
+
+
 def format_micros(micros: int) -> str | None:
     """Microseconds since 1970 as RFC 3339 in UTC; None outside the years 1 to 9999."""
     try:
