@@ -12,6 +12,7 @@ from typing import Any, Final
 from edge_agent import __version__
 from edge_agent.commands.control import ControlServer
 from edge_agent.commands.executor import Executor
+from edge_agent.dead_letters import DeadLetters
 from edge_agent.engine import Engine
 from edge_agent.health.reporter import Reporter, Sources, to_plain
 from edge_agent.health.systemd import Notifier, Watchdog
@@ -101,6 +102,7 @@ class Agent:
             status=self.status,
             restart_model=self._restart_model,
             recent=self.recent,
+            dead_letters=DeadLetters(self.store.open_reader(), self.store.submit, self.engine),
         )
         self.uplink.on_desired = self.updater.on_desired
         self.uplink.on_command = self.executor.on_command
@@ -250,6 +252,7 @@ class Agent:
             "outbox_rows": counts.outbox_rows,
             "outbox_bytes": counts.outbox_bytes,
             "open_events": self.engine.open_events,
+            "dead_letters": self.store.dead_letters.rows,
             "health": to_plain(self.reporter.last) if self.reporter.last is not None else None,
             "counters": self.counters(),
         }

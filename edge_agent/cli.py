@@ -30,6 +30,8 @@ _EXAMPLES: Final = {
     "replay": "edge-agent replay --config agent.toml --pipeline frost events.jsonl",
     "record": "edge-agent record --duration 1h events.jsonl\nedge-agent record --topic 'farm/#' --count 100 -",
     "test": "edge-agent test /etc/edge-agent/tests\nedge-agent test --only frost --junit report.xml tests/",
+    "deadletter": "edge-agent deadletter list --reason not_json\nedge-agent deadletter show 17\n"
+    "edge-agent deadletter replay 17 20-25\nedge-agent deadletter drop --all",
     "status": "edge-agent status\nedge-agent status -o json",
 }
 
@@ -104,9 +106,28 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", "show what the running agent does", _status)
     status.add_argument("--socket", metavar="PATH", help="the control socket (default: the configuration's)")
     _add_output(status)
+    _add_deadletter(add("deadletter", "look at messages that could not be read, and take them in again", _deadletter))
     version = add("version", "print the version", _version, config=False)
     _add_output(version)
     return parser
+
+
+def _add_deadletter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--socket", metavar="PATH", help="the control socket (default: the configuration's)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="the newest letters, newest first")
+    listing.add_argument("--limit", type=int, help="how many (default: 50, at most 1000)")
+    listing.add_argument("--topic", help="of this topic only")
+    listing.add_argument("--reason", help="with this reason code only")
+    show = actions.add_parser("show", help="one letter with its payload")
+    show.add_argument("number", type=int, metavar="NUMBER")
+    show.add_argument("--raw", action="store_true", help="the payload's bytes and nothing else")
+    for name, text in (("replay", "take letters in again, as if their messages had just come"), ("drop", "delete letters")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("numbers", nargs="*", metavar="NUMBER", help="such as 3 or 5-9")
+        action.add_argument("--all", action="store_true", help="all letters that there are now")
+    for action in actions.choices.values():
+        _add_output(action)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -220,6 +241,12 @@ def _status(options: argparse.Namespace) -> int:
         return EXIT_NO_AGENT
     print(json.dumps(status, indent=2) if options.output == "json" else render(status))
     return EXIT_OK
+
+
+def _deadletter(options: argparse.Namespace) -> int:
+    from edge_agent.deadletter_command import run_deadletter
+
+    return run_deadletter(options, Path(options.socket or load_settings(options.config).control_socket))
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -180,6 +180,17 @@ class Engine:
         self._gathering = False
         self._flush()
 
+    def wants(self, topic: str) -> bool:
+        """Whether a pipeline reads this topic."""
+        return bool(self.routes.match(topic))
+
+    def take_again(self, deliveries: Sequence[Delivery], numbers: Sequence[int]) -> None:
+        """Take dead letters in once more; `numbers`, their letters, go in the commit that holds what became of them."""
+        self._next.batch.dead_letters_gone += numbers
+        self._next.touch()
+        self.counters["dead_letters_replayed"] += len(numbers)
+        self.on_deliveries(list(deliveries))
+
     # ---- taking over
 
     def _take(self, delivery: Delivery, now: float) -> None:

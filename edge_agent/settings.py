@@ -222,6 +222,9 @@ class StoreSettings:
     """Plain results and local outputs older than this are dropped. Time when the agent was off does not count; 0 keeps them."""
     max_durable_age: Duration | None = None
     """The same for durable results and notes; None keeps them until the controller has them."""
+    max_dead_letters: int = 10_000
+    """Messages that could not be read, kept to be looked at and taken in again; the oldest are dropped and counted."""
+    max_dead_letter_bytes: Size = 16 * 1024**2
     min_free_bytes: Size = 16 * 1024**2
     """Of the disk, kept free by refusing new rows."""
 

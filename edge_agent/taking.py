@@ -65,6 +65,7 @@ class GroupCommit:
         batch, more = self.batch, later.batch
         batch.outbox += more.outbox
         batch.dead_letters += more.dead_letters
+        batch.dead_letters_gone += more.dead_letters_gone
         batch.taken += more.taken
         batch.forget += more.forget
         self.deliveries += later.deliveries

@@ -1,7 +1,8 @@
 """Executes commands: those of the controller at most once, those of the control socket as they come."""
 
 import logging
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -29,6 +30,18 @@ class Values(Protocol):
     def put(self, values: dict[str, bytes], done: Callable[[Exception | None], None]) -> None: ...
 
 
+class DeadLetterActions(Protocol):
+    """What operators do with dead letters; raises KeyError for a number that there is not, sqlite3.Error."""
+
+    def newest(self, limit: int, topic: str | None, reason: str | None) -> dict[str, Any]: ...
+
+    def show(self, number: int) -> dict[str, Any]: ...
+
+    def replay(self, numbers: Sequence[int] | None, through: int | None) -> dict[str, Any]: ...
+
+    def drop(self, numbers: Sequence[int] | None, through: int | None) -> dict[str, Any]: ...
+
+
 class Executor:
     """Knows what each command does.
 
@@ -43,6 +56,7 @@ class Executor:
         status: Callable[[], dict[str, Any]],
         restart_model: Callable[[str], None],
         recent: RecentLines,
+        dead_letters: DeadLetterActions,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._values = values
@@ -50,6 +64,7 @@ class Executor:
         self._status = status
         self._restart_model = restart_model
         self._recent = recent
+        self._dead_letters = dead_letters
         self._now = now
         stored = values.get(EXECUTED_KEY)
         self._executed: list[str] = msgspec.json.decode(stored, type=list[str]) if stored else []
@@ -101,7 +116,25 @@ class Executor:
                 return {"lines": list(lines)}
             self._send_lines(correlation, lines)
             return {"count": len(lines)}
+        if name.startswith("deadletter-"):
+            return self._deal_with_dead_letters(name, arguments)
         raise CommandError(Reason.UNKNOWN_COMMAND, f"{name!r} has no executor")
+
+    def _deal_with_dead_letters(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        letters = self._dead_letters
+        try:
+            if name == "deadletter-list":
+                return letters.newest(arguments.get("limit", 50), arguments.get("topic"), arguments.get("reason"))
+            if name == "deadletter-show":
+                return letters.show(arguments["number"])
+            numbers, through = arguments.get("numbers"), arguments.get("through")
+            if (numbers is None) == (through is None):
+                raise CommandError(Reason.BAD_ARGUMENT, f"{name} needs either the argument 'numbers' or 'through'")
+            return (letters.replay if name == "deadletter-replay" else letters.drop)(numbers, through)
+        except KeyError as error:
+            raise CommandError(Reason.BAD_ARGUMENT, f"there is no dead letter {error.args[0]}") from error
+        except sqlite3.Error as error:
+            raise CommandError(Reason.DISK_FULL, f"agent.db cannot be read: {error}") from error
 
     def _send_lines(self, correlation: str, lines: tuple[str, ...]) -> None:
         parts = [lines[start : start + LINES_IN_PART] for start in range(0, len(lines), LINES_IN_PART)] or [()]

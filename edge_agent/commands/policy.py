@@ -42,6 +42,18 @@ def _lines(value: Any) -> int:
     return value
 
 
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("must be a whole number from 1 on")
+    return value
+
+
+def _numbers(value: Any) -> list[int]:
+    if not isinstance(value, list) or not 1 <= len(value) <= 10_000:
+        raise ValueError("must be a list of 1 to 10000 numbers")
+    return [_number(item) for item in value]
+
+
 def _level(value: Any) -> str:
     if value not in ("debug", "info", "warning", "error"):
         raise ValueError("must be debug, info, warning or error")
@@ -56,6 +68,22 @@ COMMANDS: Final = {
         CommandKind("restart-model", "Starts the model's worker anew, without missing an event.", {"model": _text}),
         CommandKind("set-log-level", "Until the agent restarts.", {"level": _level}),
         CommandKind("collect-logs", "Sends the newest log lines.", optional={"lines": _lines}),
+        CommandKind(
+            "deadletter-list",
+            "The newest dead letters, newest first, without their payloads.",
+            optional={"limit": _lines, "topic": _text, "reason": _text},
+        ),
+        CommandKind("deadletter-show", "One dead letter with its payload.", {"number": _number}),
+        CommandKind(
+            "deadletter-replay",
+            "Takes dead letters in again: the named ones, or all up to a number.",
+            optional={"numbers": _numbers, "through": _number},
+        ),
+        CommandKind(
+            "deadletter-drop",
+            "Deletes dead letters: the named ones, or all up to a number.",
+            optional={"numbers": _numbers, "through": _number},
+        ),
     )
 }
 

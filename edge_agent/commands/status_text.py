@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from edge_agent.commands.text_table import text_table
+
 
 def render(status: dict[str, Any]) -> str:
     """The agent's status as a few short tables."""
@@ -11,6 +13,7 @@ def render(status: dict[str, Any]) -> str:
         f"links     {links}",
         f"outbox    {status['outbox_rows']} rows, {status['outbox_bytes']} bytes",
         f"journal   {status['journal_rows']} events in open windows",
+        f"letters   {status['dead_letters']} dead letters kept (edge-agent deadletter list)",
         f"pipelines {', '.join(status['pipelines']) or 'none'}",
     ]
     health = status.get("health")
@@ -21,27 +24,19 @@ def render(status: dict[str, Any]) -> str:
             f"daemon {health['daemon_memory_bytes'] / 1e6:.0f} MB, {health['results_per_minute']:.0f} results/min"
             + (f", {temperature:.0f} °C" if temperature is not None else "")
         )
-    lines += ["", _table(("MODEL", "VERSION", "RELEASE", "PROVIDER", "DIGEST"), [_model(item) for item in status["models"]])]
+    head = ("MODEL", "VERSION", "RELEASE", "PROVIDER", "DIGEST")
+    lines += ["", text_table(head, [_model(item) for item in status["models"]])]
     if status["updates"]:
         rows: list[tuple[str, ...]] = [
             (item["model"], str(item["release"]), item["state"], item["reason"] or "", item["detail"] or "")
             for item in status["updates"]
         ]
-        lines += ["", _table(("UPDATE OF", "RELEASE", "STATE", "REASON", "DETAIL"), rows)]
+        lines += ["", text_table(("UPDATE OF", "RELEASE", "STATE", "REASON", "DETAIL"), rows)]
     return "\n".join(lines)
 
 
 def _model(item: dict[str, Any]) -> tuple[str, ...]:
     return item["model"], item["version"], str(item["release"]), item["provider"], item["digest"][:19]
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    if not rows:
-        return f"{head[0]}: none"
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-    )
 
 
 def _duration(seconds: float) -> str:

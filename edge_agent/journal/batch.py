@@ -110,6 +110,8 @@ class Batch:
     """Event numbers of journal rows that are no longer needed; unknown ones are ignored."""
     delivered: list[int] = field(default_factory=list)
     """Seqs of outbox rows that have reached their end; unknown ones are ignored."""
+    dead_letters_gone: list[int] = field(default_factory=list)
+    """Numbers of dead letters that somebody has dealt with; unknown ones are ignored."""
     last_event_no: int = 0
     """The highest event number given so far, also to events that never get a journal row; kept so that none is given twice."""
 

@@ -4,16 +4,20 @@ Every read ends before it returns, or is made in pages: an open read transaction
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from edge_agent.journal.batch import FLEET, Counts, JournalRow, OutboxRow, Priority
+from edge_agent.journal.batch import FLEET, Counts, DeadLetterRow, JournalRow, OutboxRow, Priority
+from edge_agent.journal.dead_letter_table import COLUMNS
 
 PAGE_ROWS: Final = 256
 PAGE_BYTES: Final = 1024 * 1024
 KEY_BYTES: Final = 16
 WALKED_SEQS: Final = 4096
+
+
+_NEWEST: Final = 2**63 - 1
 
 
 class Page(NamedTuple):
@@ -116,6 +120,40 @@ class Reader:
         beyond = self._connection.execute("SELECT 1 FROM outbox WHERE seq > ? LIMIT 1", (walked,)).fetchone()
         return Page(page, walked if beyond else page[-1].seq if page else after, beyond is not None)
 
+    def dead_letters(self, after: int, *, through: int = _NEWEST, rows: int = PAGE_ROWS) -> list[tuple[int, DeadLetterRow]]:
+        """Dead letters with numbers above `after` and up to `through`, oldest first, at most a page."""
+        return self._letters("no > ? AND no <= ? ORDER BY no LIMIT ?", (after, through, rows))
+
+    def dead_letter(self, number: int) -> DeadLetterRow | None:
+        """One dead letter, None if there is none of that number."""
+        found = self._letters("no = ?", (number,))
+        return found[0][1] if found else None
+
+    def newest_dead_letters(self, rows: int, topic: str | None, reason: str | None) -> list[tuple[int, int, DeadLetterRow]]:
+        """(number, size, letter without its payload) of the newest letters, newest first."""
+        found = self._connection.execute(
+            f"SELECT no, length(payload), {COLUMNS} FROM dead_letter "  # noqa: S608 - a constant
+            "WHERE (?1 IS NULL OR topic = ?1) AND (?2 IS NULL OR reason = ?2) ORDER BY no DESC LIMIT ?3",
+            (topic, reason, rows),
+        )
+        return [(number, size, _letter(row)._replace(payload=b"")) for number, size, *row in found]
+
+    def dead_letter_totals(self) -> tuple[int, int, int]:
+        """How many there are, the bytes of their payloads, and the newest number."""
+        rows, size, newest = self._connection.execute(
+            "SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(max(no), 0) FROM dead_letter"
+        ).fetchone()
+        return rows, size, newest
+
+    def _letters(self, where: str, values: tuple[int, ...]) -> list[tuple[int, DeadLetterRow]]:
+        found = self._connection.execute(f"SELECT no, {COLUMNS} FROM dead_letter WHERE {where}", values)  # noqa: S608 - constants
+        return [(number, _letter(row)) for number, *row in found]
+
     def close(self) -> None:
         """Release the file."""
         self._connection.close()
+
+
+def _letter(row: Sequence[Any]) -> DeadLetterRow:
+    topic, payload, reason, detail, pipeline, qos, retain, properties, received, is_message = row
+    return DeadLetterRow(topic, payload, reason, detail, pipeline, qos, bool(retain), properties, received, bool(is_message))

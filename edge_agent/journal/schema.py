@@ -48,6 +48,13 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             (result_rows, result_bytes) = (SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox WHERE class = 1),
             (plain_rows, plain_bytes) = (SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox WHERE class = 2)""",
     ),
+    (
+        # AUTOINCREMENT: a number that an operator has read is never given to another letter
+        """CREATE TABLE dead_letter (
+            no INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL, reason TEXT NOT NULL,
+            detail TEXT NOT NULL, pipeline TEXT NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL, properties BLOB,
+            received REAL NOT NULL, is_message INTEGER NOT NULL)""",
+    ),
 )
 VERSION: Final = len(STEPS)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.journal.batch import Batch, Counts, JournalRow, OutboxRow, Priority
+from edge_agent.journal.dead_letter_table import Held
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import open_writable, take_lock
@@ -100,6 +101,7 @@ class Store:
         return {
             "store_transactions": self._writer.transactions,
             "store_failures": self._writer.failures,
+            "dead_letters_dropped": self._writer.dead_letters.dropped,
             "outbox_evicted_rows": by_cause[Cause.ROWS],
             "outbox_evicted_bytes": by_cause[Cause.BYTES],
             "outbox_evicted_age": by_cause[Cause.AGE],
@@ -107,6 +109,11 @@ class Store:
             "outbox_evicted_results": by_class[Priority.RESULT],
             "outbox_evicted_plain": by_class[Priority.PLAIN],
         }
+
+    @property
+    def dead_letters(self) -> Held:
+        """What the dead-letter store holds."""
+        return self._writer.dead_letters
 
     def close(self, timeout: float = 10.0) -> bool:
         """Commit what waits (its callbacks are still posted), close the file, end the thread. False: not within `timeout` s."""

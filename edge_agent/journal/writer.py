@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from edge_agent.journal.admission import Admission
 from edge_agent.journal.batch import Batch, Counts, Priority
+from edge_agent.journal.dead_letter_table import DeadLetterTable, Held
 from edge_agent.journal.errors import StoreError, StoreFull, is_corrupt, to_store_error
 from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import suspect_mark
@@ -76,6 +77,7 @@ class Writer:
         self._clock = clock
         self._age_offset = connection.execute("SELECT age_clock FROM totals").fetchone()[0] - clock()
         self._outbox = OutboxTable(connection)
+        self._dead_letters = DeadLetterTable(connection, settings)
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._keys: deque[tuple[int, int]] = deque(
             (no, length // KEY_BYTES) for no, length in connection.execute("SELECT no, length(keys) FROM taken ORDER BY no")
@@ -103,6 +105,11 @@ class Writer:
         self._queue.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def dead_letters(self) -> Held:
+        """What the dead-letter store holds, as of the last commit."""
+        return self._dead_letters.held
 
     def _age_now(self) -> int:
         """The age clock: seconds that the agent has run with this file. Time while it was off does not count, nor do jumps."""
@@ -218,6 +225,7 @@ class Writer:
         keys: list[bytes] = []
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
+        self._dead_letters.begin()
         try:
             for job in jobs:
                 cuts = self._admission.judge(job.batch, counts)
@@ -243,6 +251,7 @@ class Writer:
             raise
         self._counts = counts
         self._evicted += evicted
+        self._dead_letters.committed()
         self.transactions += 1
         for _ in range(forgotten):
             self._kept -= self._keys.popleft()[1]
@@ -261,12 +270,16 @@ class Writer:
             last_event_no = max(last_event_no, batch.journal[-1].event_no)
         if batch.outbox:
             counts = self._outbox.add(batch.outbox, self._age_now(), counts)
+        if batch.dead_letters:
+            self._dead_letters.add(batch.dead_letters)
         self._replace("pipeline_state", "pipeline = ? AND key = ?", batch.pipeline_states.items(), pairs=True)
         self._replace("value", "key = ?", batch.values.items(), pairs=False)
         for low, high in to_ranges(batch.forget):
             journal_rows -= connection.execute("DELETE FROM journal WHERE event_no BETWEEN ? AND ?", (low, high)).rowcount
         if batch.delivered:
             counts = self._outbox.settle(batch.delivered, counts)
+        if batch.dead_letters_gone:
+            self._dead_letters.remove(batch.dead_letters_gone)
         return counts._replace(journal_rows=journal_rows, last_event_no=max(last_event_no, batch.last_event_no))
 
     def _replace(self, table: str, where: str, items: Iterable[tuple[object, bytes | None]], *, pairs: bool) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from fleet_controller.cli import deadletter
 from fleet_controller.cli.arguments import (
     DryRunOption,
     Output,
@@ -17,14 +18,15 @@ from fleet_controller.cli.arguments import (
     parse_pairs,
     parse_values,
 )
+from fleet_controller.cli.asking import ask
 from fleet_controller.cli.connection import Service
 from fleet_controller.cli.exits import EPILOG, Exit, fail
 from fleet_controller.cli.output import age, console, print_json, short, show, size, table
 
 app = typer.Typer(help="The devices of the fleet.", no_args_is_help=True, epilog=EPILOG)
+app.add_typer(deadletter.app, name="deadletter")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The device id.")]
-_WAIT_STEP: Final = 20.0
 _CREDENTIALS: Final = ("broker-password", "token", "root.json", "agent.toml")
 
 
@@ -259,7 +261,7 @@ def label_one(
 @app.command("command", epilog=EPILOG)
 def command(
     name: NameArgument,
-    what: Annotated[str, typer.Argument(metavar="COMMAND", help="ping, status, restart-model, set-log-level, collect-logs")],
+    what: Annotated[str, typer.Argument(metavar="COMMAND", help="ping, status, restart-model, set-log-level, …")],
     arg: Annotated[list[str] | None, typer.Option("--arg", "-a", help="key=value; repeat for more.")] = None,
     wait: Annotated[str, typer.Option(help="How long to wait for the answer.")] = "15s",
     output: OutputOption = Output.TABLE,
@@ -268,7 +270,7 @@ def command(
 
     Example: fleet device command barn-1 restart-model --arg model=frost
     """
-    answer = _ask(Service(timeout=60.0), name, what, parse_values(arg or ()), parse_duration(wait))
+    answer = ask(Service(timeout=60.0), name, what, parse_values(arg or ()), parse_duration(wait))
     reply = answer["reply"] or {}
     if output is Output.JSON:
         print_json(answer)
@@ -282,16 +284,6 @@ def command(
         fail(Exit.NO_ANSWER, f"{name} has not answered yet; the command is valid until {answer['expires']}")
     if answer["status"] != "ok":
         fail(Exit.FAILED, f"{name}: {reply.get('detail') or reply.get('reason')}")
-
-
-def _ask(service: Service, name: str, what: str, arguments: dict[str, Any], wait: float) -> dict[str, Any]:
-    body = {"name": what, "arguments": arguments, "expiry_s": max(wait, 1.0), "wait_s": min(wait, _WAIT_STEP)}
-    answer: dict[str, Any] = service.post(f"/devices/{quote(name, safe='')}/commands", body)
-    left = wait - _WAIT_STEP
-    while answer["status"] is None and left > 0:
-        answer = service.get(f"/commands/{answer['correlation']}", wait_s=min(left, _WAIT_STEP))
-        left -= _WAIT_STEP
-    return answer
 
 
 @app.command("logs", epilog=EPILOG)
@@ -310,7 +302,7 @@ def logs(
     service = Service(timeout=60.0)
     seconds = parse_duration(wait)
     end = time.monotonic() + seconds
-    answer = _ask(service, name, "collect-logs", {"lines": lines}, seconds)
+    answer = ask(service, name, "collect-logs", {"lines": lines}, seconds)
     if answer["status"] == "error":
         fail(Exit.FAILED, f"{name}: {(answer['reply'] or {}).get('detail')}")
     found = service.get(f"/commands/{answer['correlation']}")

@@ -1,12 +1,14 @@
 """Commands of an operator on a running device: the real command line, service, broker, daemon and, for one of them, worker."""
 
 import json
+import tomllib
 from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import paho.mqtt.publish as publish
 import pytest
 
 from fleet_controller.demo.brokers import Kind
@@ -92,3 +94,25 @@ def test_log_lines_come_from_the_device_and_change_with_its_level(world: World) 
 def test_an_unknown_device_is_exit_status_3(world: World) -> None:
     with pytest.raises(DemoError, match="ended with 3"):
         world.operator.run("device", "command", "nobody", "ping")
+
+
+def test_dead_letters_are_listed_shown_taken_in_again_and_dropped_from_afar(world: World) -> None:
+    def letters() -> dict[str, Any]:
+        found: dict[str, Any] = world.operator.run("device", "deadletter", "list", DEVICE.name)
+        return found
+
+    site = tomllib.loads(world.config(DEVICE).read_text())["site"]
+    auth: Any = {"username": f"{DEVICE.name}-site", "password": Path(site["password_file"]).read_text().strip()}
+    topic = f"farm/{DEVICE.place}/weather"
+    publish.single(topic, b"{", qos=1, port=site["port"], auth=auth)
+    world.processes.wait_for("the dead letter", lambda: letters()["total"] == 1, 30)
+    first = letters()["letters"][0]
+    assert (first["topic"], first["reason"], first["size"]) == (topic, "not_json", 1)
+    shown = world.operator.run("device", "deadletter", "show", DEVICE.name, str(first["number"]))
+    assert shown["payload"] == "{"
+    assert world.operator.run("device", "deadletter", "replay", DEVICE.name, "--all") == {"replayed": 1, "skipped": 0}
+    world.processes.wait_for("a new number", lambda: letters()["letters"][0]["number"] > first["number"], 30)
+    assert world.operator.run("device", "deadletter", "drop", DEVICE.name, "--all", "--yes") == {"dropped": 1}
+    world.processes.wait_for("none is left", lambda: letters()["total"] == 0, 30)
+    with pytest.raises(DemoError, match="no dead letter 999"):
+        world.operator.run("device", "deadletter", "show", DEVICE.name, "999")

@@ -1,5 +1,6 @@
 import logging
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,18 +40,43 @@ class Values:
         self.pending.clear()
 
 
+class Letters:
+    """Remembers what was asked; there is one letter, number 7."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def newest(self, limit: int, topic: str | None, reason: str | None) -> dict[str, Any]:
+        self.asked.append((limit, topic, reason))
+        return {"total": 1}
+
+    def show(self, number: int) -> dict[str, Any]:
+        if number != 7:
+            raise KeyError(number)
+        return {"number": 7}
+
+    def replay(self, numbers: Sequence[int] | None, through: int | None) -> dict[str, Any]:
+        self.asked.append(("replay", numbers, through))
+        return {"replayed": 1}
+
+    def drop(self, numbers: Sequence[int] | None, through: int | None) -> dict[str, Any]:
+        raise sqlite3.OperationalError("disk I/O error")
+
+
 class World:
     def __init__(self, values: Values | None = None) -> None:
         self.values = values or Values()
         self.sent: list[tuple[Up, Reply | Log]] = []
         self.restarted: list[str] = []
         self.recent = RecentLines()
+        self.letters = Letters()
         self.executor = Executor(
             self.values,
             lambda channel, message: self.sent.append((channel, message)),
             status=lambda: {"device": "d"},
             restart_model=self._restart,
             recent=self.recent,
+            dead_letters=self.letters,
             now=lambda: NOW,
         )
 
@@ -131,3 +157,18 @@ def test_no_lines_are_one_empty_last_part() -> None:
     world.run("collect-logs")
     (part,) = [message for channel, message in world.sent if isinstance(message, Log)]
     assert (part.last, part.lines) == (True, ())
+
+
+def test_dead_letters_are_dealt_with_and_every_mistake_is_named() -> None:
+    world = World()
+    assert world.run("deadletter-list", "1", limit=5, reason="not_json").result == {"total": 1}
+    assert world.letters.asked == [(5, None, "not_json")]
+    assert world.run("deadletter-show", "2", number=7).result == {"number": 7}
+    assert world.run("deadletter-show", "3", number=8).detail == "there is no dead letter 8"
+    assert world.run("deadletter-replay", "4", numbers=[7]).result == {"replayed": 1}
+    assert world.letters.asked[-1] == ("replay", [7], None)
+    for correlation, arguments in (("5", {}), ("6", {"numbers": [7], "through": 9})):
+        assert world.run("deadletter-drop", correlation, **arguments).reason == Reason.BAD_ARGUMENT
+    assert world.run("deadletter-drop", "7", through=9).reason == Reason.DISK_FULL
+    for correlation, numbers in (("8", []), ("9", [0]), ("10", [True]), ("11", "7")):
+        assert world.run("deadletter-drop", correlation, numbers=numbers).reason == Reason.BAD_ARGUMENT
