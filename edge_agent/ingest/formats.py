@@ -24,6 +24,7 @@ FORMATS: Final[dict[str, str]] = {
     "text": "edge_agent.ingest.text_format:TextFormat",
     "chirpstack": "edge_agent.ingest.chirpstack:ChirpstackFormat",
     "ttn": "edge_agent.ingest.ttn:TtnFormat",
+    "zigbee2mqtt": "edge_agent.ingest.zigbee2mqtt:Zigbee2mqttFormat",
 }
 """Name to module and class, which is called with the source's IngestSettings."""
 MAX_STREAMS: Final = 10_000
