@@ -36,10 +36,28 @@ class JournalRow(NamedTuple):
     """Wall clock, seconds since 1970."""
 
 
+class Publishing(msgspec.Struct, array_like=True, frozen=True):
+    """How a row is published, where that is not the plain way: QoS 1, not retained, without properties."""
+
+    retain: bool = False
+    content_type: str | None = None
+    user: tuple[tuple[str, str], ...] = ()
+    """MQTT user properties."""
+
+    def properties(self) -> dict[str, object]:
+        """As the link takes them."""
+        made: dict[str, object] = {}
+        if self.content_type is not None:
+            made["content_type"] = self.content_type
+        if self.user:
+            made["user"] = list(self.user)
+        return made
+
+
 class OutboxRow:
     """A message on its way out. `seq` is given by `Store.submit`: it grows with the order of submission and is never reused."""
 
-    __slots__ = ("durable", "kind", "link", "payload", "priority", "seq", "topic")
+    __slots__ = ("durable", "kind", "link", "payload", "priority", "publishing", "seq", "topic")
 
     def __init__(
         self,
@@ -51,10 +69,12 @@ class OutboxRow:
         link: str = FLEET,
         seq: int = 0,
         priority: Priority | None = None,
+        publishing: Publishing | None = None,
     ) -> None:
-        """`kind` is `result` or `note`; `payload` a JSON object, if durable without stream and seq or with empty ones.
+        """`kind` is `result`, `note` or `output`; a durable `payload` is a JSON object.
 
-        `priority` follows from kind and durable unless it is given, as for a result that raises an alarm.
+        Its stream and seq are left out or empty: they are filled in when it is sent. `priority`
+        follows from kind and durable unless it is given, as for a result that raises an alarm.
         """
         self.kind = kind
         self.topic = topic
@@ -65,6 +85,7 @@ class OutboxRow:
         if priority is None:
             priority = Priority.NOTE if kind == "note" else Priority.RESULT if durable else Priority.PLAIN
         self.priority = priority
+        self.publishing = publishing
 
     def __repr__(self) -> str:
         return f"OutboxRow(seq={self.seq}, {self.kind}, {self.link}:{self.topic}, {self.priority.name})"

@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import msgspec
+
 from edge_agent.journal.batch import FLEET, SITE, Counts, OutboxRow, Priority
 from edge_agent.journal.eviction import Cut
 from fleet_contract.messages import to_ranges
@@ -41,9 +43,19 @@ class OutboxTable:
         """Insert rows that came when the age clock stood at `stored`."""
         # numbers as plain ints: sqlite3 takes ten times as long to bind a bool
         self._connection.executemany(
-            "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (row.seq, row.link, row.kind, 1 if row.durable else 0, row.topic, row.payload, int(row.priority), stored)
+                (
+                    row.seq,
+                    row.link,
+                    row.kind,
+                    1 if row.durable else 0,
+                    row.topic,
+                    row.payload,
+                    int(row.priority),
+                    stored,
+                    None if row.publishing is None else msgspec.msgpack.encode(row.publishing),
+                )
                 for row in rows
             ],
         )

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from edge_agent.journal.batch import FLEET, Counts, DeadLetterRow, JournalRow, OutboxRow, Priority
+import msgspec
+
+from edge_agent.journal.batch import FLEET, Counts, DeadLetterRow, JournalRow, OutboxRow, Priority, Publishing
 from edge_agent.journal.dead_letter_table import COLUMNS
 
 PAGE_ROWS: Final = 256
@@ -93,22 +95,34 @@ class Reader:
                 return Page([], after, False)
             end = first + WALKED_SEQS
             cursor = self._connection.execute(
-                "SELECT seq, kind, topic, payload, durable FROM outbox "
+                "SELECT seq, kind, topic, payload, durable, publishing FROM outbox "
                 "WHERE seq > ? AND seq < ? AND link = 'fleet' AND class = 2 ORDER BY seq LIMIT ?",
                 (after, end, rows),
             )
             walked = end - 1
         else:
             cursor = self._connection.execute(
-                "SELECT seq, kind, topic, payload, durable FROM outbox WHERE (link <> 'fleet' OR class <> 2) "
+                "SELECT seq, kind, topic, payload, durable, publishing FROM outbox WHERE (link <> 'fleet' OR class <> 2) "
                 "AND link = ? AND class = ? AND seq > ? ORDER BY seq LIMIT ?",
                 (link, int(priority), after, rows),
             )
             walked = None
         page: list[OutboxRow] = []
         read = 0
-        for seq, kind, topic, payload, durable in cursor:
-            page.append(OutboxRow(kind, topic, payload, durable=bool(durable), link=link, seq=seq, priority=priority))
+        for seq, kind, topic, payload, durable, packed in cursor:
+            publishing = None if packed is None else msgspec.msgpack.decode(packed, type=Publishing)
+            page.append(
+                OutboxRow(
+                    kind,
+                    topic,
+                    payload,
+                    durable=bool(durable),
+                    link=link,
+                    seq=seq,
+                    priority=priority,
+                    publishing=publishing,
+                )
+            )
             read += len(payload)
             if read >= size:
                 cursor.close()

@@ -55,6 +55,10 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             detail TEXT NOT NULL, pipeline TEXT NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL, properties BLOB,
             received REAL NOT NULL, is_message INTEGER NOT NULL)""",
     ),
+    (
+        # a packed `Publishing`; NULL for nearly all rows
+        "ALTER TABLE outbox ADD COLUMN publishing BLOB",
+    ),
 )
 VERSION: Final = len(STEPS)
 

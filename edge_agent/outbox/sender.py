@@ -6,7 +6,7 @@ Higher classes go first, and the rows of one class in order of seq. Everything r
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from edge_agent.journal.batch import Batch, OutboxRow, Priority
@@ -29,7 +29,16 @@ class Publisher(Protocol):
     def free_window(self) -> int:
         """How many more messages the link would take now."""
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, token: int) -> bool:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        token: int,
+        properties: Mapping[str, object] | None = None,
+    ) -> bool:
         """False: not taken; try again after the next `on_published` or `on_up`."""
 
 
@@ -201,7 +210,12 @@ class Sender:
 
     def _publish(self, row: OutboxRow) -> bool:
         payload = stamp(self._prefix, row.seq, row.payload) if row.durable else row.payload
-        return self._link.publish(row.topic, payload, qos=1, token=row.seq)
+        how = row.publishing
+        if how is None:
+            return self._link.publish(row.topic, payload, qos=1, token=row.seq)
+        return self._link.publish(
+            row.topic, payload, qos=1, retain=how.retain, token=row.seq, properties=how.properties() or None
+        )
 
     def _load(self, backlog: Backlog) -> bool:
         """Read the next page; False: it holds no row, or it cannot be read now."""

@@ -1,13 +1,13 @@
 """The sender on an in-memory link, a virtual clock and the real store."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from edge_agent.journal import reader as reading
-from edge_agent.journal.batch import Batch, OutboxRow, Priority
+from edge_agent.journal.batch import Batch, OutboxRow, Priority, Publishing
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
 from edge_agent.loop import Loop
@@ -21,15 +21,27 @@ class MemoryLink:
         self.window = window
         self.flying: list[int] = []
         self.log: list[tuple[int, bytes]] = []
+        self.special: dict[int, tuple[bool, Mapping[str, object] | None]] = {}
 
     @property
     def free_window(self) -> int:
         return self.window - len(self.flying)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, token: int) -> bool:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        token: int,
+        properties: Mapping[str, object] | None = None,
+    ) -> bool:
         assert token not in self.flying
         if self.free_window <= 0:
             return False
+        if retain or properties:
+            self.special[token] = (retain, properties)
         self.flying.append(token)
         self.log.append((token, payload))
         return True
@@ -270,3 +282,20 @@ def test_an_acknowledgement_that_overtakes_the_puback_settles_the_row(bench: Ben
     bench.sender.on_down()
     bench.sender.on_up()
     assert bench.link.seqs() == [1]
+
+
+def test_how_a_row_is_published_outlives_a_restart(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "agent.db")
+    event = Publishing(content_type="application/json", user=(("id", "1"), ("type", "t")))
+    rows = [
+        OutboxRow("output", "t", b"{}", durable=False, link="site", publishing=how)
+        for how in (None, Publishing(retain=True), event)
+    ]
+    bench.store.submit(Batch(outbox=rows), None)
+    bench.close()
+    bench.open("site")
+    bench.sender.on_up()
+    properties = {"content_type": "application/json", "user": [("id", "1"), ("type", "t")]}
+    assert bench.link.special == {2: (True, None), 3: (False, properties)}
+    assert bench.link.seqs() == [1, 2, 3]
+    bench.close()
