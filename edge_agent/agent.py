@@ -27,6 +27,7 @@ from edge_agent.loop import Loop
 from edge_agent.model_switch import BundleStage, ModelSwitch
 from edge_agent.outbox.sender import Sender
 from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.rebirths import Rebirths
 from edge_agent.settings import AgentSettings
 from edge_agent.site import SiteHandler
 from edge_agent.slots import STARTS_KEY, Slots
@@ -82,6 +83,7 @@ class Agent:
             self.models,
             on_scored=self.reporter.scored,
             on_broken=self._on_broken,
+            on_request=lambda requests: self.rebirths.ask(requests),
         )
         self.store.on_evicted = StoreNotes(self.engine.notes, self.loop).evicted
         self._build_links()
@@ -146,6 +148,7 @@ class Agent:
             filters=self.engine.routes.filters(),
             replay_retained=False,
         )
+        self.rebirths = Rebirths(self.site)
         self.site_sender = Sender(self.site, self.store, self.loop, SITE)
         self.site_handler.attach(self.site_sender)
         self.engine.attach(self.site)
@@ -229,6 +232,7 @@ class Agent:
             ("outbox", self.fleet_sender.counters),
         ):
             total.update({f"{name}_{key}": value for key, value in part.items()})
+        total["rebirths_requested"] = self.rebirths.requested
         total["loop_errors"] = self.loop.errors
         return dict(total)
 

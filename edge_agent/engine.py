@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Final, Protocol
 
 from edge_agent.inference.answers import Answer, Failure, ModelInput
-from edge_agent.ingest.events import DeadLetter, Decoded
+from edge_agent.ingest.events import DeadLetter, Decoded, Request
 from edge_agent.ingest.identity import KEY_BYTES, identify, sample_id
 from edge_agent.ingest.kept import from_kept, to_kept
 from edge_agent.ingest.recent import RecentKeys
@@ -93,6 +93,7 @@ class Engine:
         pipelines: with their stored state already restored.
         on_scored: (model, release, seconds from arrival to commit) of each committed result of a model.
         on_broken: a commit failed for good; no further one is made, and the daemon has to end.
+        on_request: what a decoder wants sent to the sensors' side, for an event that is no repeat.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Engine:
         *,
         on_scored: Callable[[str, int, float], None] = lambda _model, _release, _seconds: None,
         on_broken: Callable[[StoreError], None] = lambda _error: None,
+        on_request: Callable[[Sequence[Request]], None] = lambda _requests: None,
     ) -> None:
         self._settings = settings.store
         self._qos0_buffer = settings.qos0_buffer
@@ -113,6 +115,7 @@ class Engine:
         self._models = models
         self._on_scored = on_scored
         self._on_broken = on_broken
+        self._on_request = on_request
         self._pipelines = tuple(pipelines)
         self.routes = Routes(pipelines)
         self.routes.restore(store.pipeline_states)
@@ -237,6 +240,8 @@ class Engine:
             decoded = self._decode(route, delivery, rebuilding=rebuilding)
             if isinstance(decoded, DeadLetter):
                 self._dead_letter(delivery, decoded.reason, decoded.detail, route.pipelines[0].settings.name)
+                if decoded.requests and not rebuilding:
+                    self._on_request(decoded.requests)
                 continue
             identity = identify(delivery.topic, delivery.payload, decoded, lambda: f"{self._store.stream}-{taking.event_no}")
             if not rebuilding:
@@ -250,6 +255,8 @@ class Engine:
                     self._unnamed.append(key)
                 if route.ingest.remembers:
                     self._remember(route, delivery.topic, decoded, taking)
+                if decoded.requests:
+                    self._on_request(decoded.requests)
             for place, sample in enumerate(to_samples(decoded.events)):
                 # the id by the place within this reading of the message alone: how others read it must not change a result's id
                 event = Event(taking.event_no << INDEX_BITS | index, sample_id(identity.event_id, place), sample)

@@ -1,12 +1,13 @@
 """The metrics of one Sparkplug message as readings, and what a birth makes known about them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
 from edge_agent.ingest.events import Reading, Value
 from edge_agent.ingest.instant import format_millis
+from edge_agent.ingest.measured import Meaning, meaning
 from edge_agent.ingest.port import Explain
 from edge_agent.ingest.quantities import name_quantity, unit_of
 from edge_agent.ingest.sparkplug_births import Known, Node, find_alias, find_name
@@ -21,6 +22,7 @@ from edge_agent.ingest.sparkplug_values import (
     read_array,
     read_scalar,
 )
+from edge_agent.ingest.unit_conversion import convert
 from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
 
@@ -45,9 +47,6 @@ _QUALITIES: Final = {0: "bad", 500: "stale"}
 """Of the property `Quality`; 192 is good."""
 _MAX_MEANINGS: Final = 4096
 
-Meaning = tuple[str, str | None, Callable[[float], float] | None]
-"""Quantity, unit, and the conversion into that unit."""
-
 
 class TooMuch(Exception):
     """A message beyond a limit."""
@@ -66,19 +65,19 @@ class Meanings:
 
     def find(self, name: str, written: str | None) -> Meaning:
         """The meaning of a metric's name, with the engineering unit that came with it."""
-        meaning = self._known.get((name, written))
-        if meaning is None:
-            meaning = self._work_out(name, written)
+        known = self._known.get((name, written))
+        if known is None:
+            known = self._work_out(name, written)
             if len(self._known) < _MAX_MEANINGS:  # names come from payloads: a hostile one must not fill the memory
-                self._known[name, written] = meaning
-        return meaning
+                self._known[name, written] = known
+        return known
 
     def _work_out(self, name: str, written: str | None) -> Meaning:
         quantity = name_quantity(name, name.replace("/", "."))
         unit = self._units.get(name)
-        if unit is not None or not written:
-            return quantity, unit or unit_of(quantity), None
-        return quantity, *read_unit(written, quantity)
+        if unit is not None:
+            return Meaning(quantity, unit, None)
+        return meaning(quantity, read_unit(written, quantity) if written else unit_of(quantity))
 
 
 def read_bd_seq(metrics: Iterable[Any]) -> int | None:
@@ -265,9 +264,13 @@ class Metrics:
         self._left -= 1
         if self._left < 0:
             self._refuse_count()
-        quantity, senml, convert = self._meanings.find(name, unit)
-        if convert is not None and type(value) in (int, float):
-            value = convert(cast(float, value))
+        quantity, senml, sent_in = self._meanings.find(name, unit)
+        if type(value) is str or type(value) is bool:
+            senml = None
+        elif sent_in is not None and value is not None:
+            value = convert(cast(float, value), sent_in)
+            if value is None:
+                raise Unreadable("it is too large for its unit")
         if senml is None and datatype == DATE_TIME:
             senml = "ms"
         stamp = metric.timestamp

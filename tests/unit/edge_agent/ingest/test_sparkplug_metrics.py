@@ -109,6 +109,26 @@ def test_the_engineering_unit_of_the_birth_holds_for_later_data(reader: Reader) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "written", "value", "unit"),
+    [
+        ("humidity", "%", 40.5, "%RH"),
+        ("Battery", "Percent", 40.5, "%EL"),
+        ("valve", "%", 40.5, "/100"),
+        ("pressure", "kPa", 405.0, "hPa"),
+        ("Tank/Temp", "C", 40.5, "Cel"),
+        ("charge", "C", 40.5, None),
+        ("speed", "furlong/h", 40.5, "furlong/h"),
+    ],
+)
+def test_units_are_read_as_people_write_them(reader: Reader, name: str, written: str, value: float, unit: str | None) -> None:
+    metric = reader.add(name=name, datatype=FLOAT, float_value=40.5)
+    metric.properties.keys.append("engUnit")
+    metric.properties.values.add(type=12, string_value=written)
+    (reading,) = reader.read()
+    assert (reading.value, reading.unit) == (value, unit)
+
+
 def test_a_configured_unit_comes_before_the_written_one() -> None:
     reader = Reader(units={"Temperature": "K"})
     metric = reader.add(name="Temperature", datatype=FLOAT, float_value=300)
