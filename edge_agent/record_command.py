@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from edge_agent.link.port import Delivery
+from edge_agent.link.port import Delivery, Receipt
 from edge_agent.link.session import Link
 from edge_agent.logs import set_up
 from edge_agent.loop import Loop
@@ -44,7 +44,7 @@ class Recorder:
         """What is published meanwhile is not recorded: the session ends with its connection."""
         sys.stderr.write(f"edge-agent record: the site broker is gone ({reason}), trying again\n")
 
-    def on_published(self, _outcomes: list[tuple[int, bool]]) -> None:
+    def on_published(self, _outcomes: list[tuple[int, Receipt]]) -> None:
         """Nothing is published."""
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:

@@ -3,7 +3,7 @@
 import logging
 from typing import Protocol
 
-from edge_agent.link.port import Delivery
+from edge_agent.link.port import Delivery, Receipt
 from edge_agent.uplink import OutboxSender
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class SiteHandler:
         """Events."""
         self._intake.on_deliveries(deliveries)
 
-    def on_published(self, outcomes: list[tuple[int, bool]]) -> None:
+    def on_published(self, outcomes: list[tuple[int, Receipt]]) -> None:
         """PUBACKs of local outputs."""
         if self._sender is not None:
             self._sender.on_published(outcomes)

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from edge_agent.link.port import Delivery
+from edge_agent.link.port import Delivery, Receipt
 from fleet_contract.messages import Ack, Command, Desired, Message, MessageError, decode, encode
 from fleet_contract.topics import Down, DownTopic, Up, parse, up
 
@@ -39,7 +39,7 @@ class OutboxSender(Protocol):
 
     def on_down(self) -> None: ...
 
-    def on_published(self, outcomes: Sequence[tuple[int, bool]]) -> None: ...
+    def on_published(self, outcomes: Sequence[tuple[int, Receipt]]) -> None: ...
 
     def acknowledged(self, ack: Ack) -> None: ...
 
@@ -127,16 +127,16 @@ class Uplink:
         if self._sender is not None:
             self._sender.on_down()
 
-    def on_published(self, outcomes: list[tuple[int, bool]]) -> None:
+    def on_published(self, outcomes: list[tuple[int, Receipt]]) -> None:
         """PUBACKs: the outbox's go to its sender; a slot that did not arrive is published again later.
 
         What waits here goes first, because the sender fills the window; and the sender hears of any room that there is.
         """
         rows = []
-        for token, ok in outcomes:
+        for token, receipt in outcomes:
             if token > 0:
-                rows.append((token, ok))
-            elif not ok:
+                rows.append((token, receipt))
+            elif not receipt:
                 self._refused.update(slot for slot, own in SLOT_TOKENS.items() if own == token)
         self._flush()
         if self._sender is not None:

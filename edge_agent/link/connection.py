@@ -26,7 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_agent.link import backoff, failure
 from edge_agent.link.buffered_socket import BufferedSocket
 from edge_agent.link.inflight import Arrivals, Window
-from edge_agent.link.port import Delivery, Will
+from edge_agent.link.port import Delivery, Receipt, Will
 from edge_agent.link.properties import from_paho, to_paho
 from edge_agent.link.tls import tls_context
 from edge_agent.link.wake import Wake
@@ -36,6 +36,7 @@ CONNACK_TIMEOUT: Final = 10.0
 GOODBYE_TIMEOUT: Final = 3.0
 MOST_QOS0_WAITING: Final = 4096
 """Received QoS 0 messages that wait for the main thread; more are dropped and counted."""
+NO_SUBSCRIBERS: Final = 0x10
 _READS_PER_TURN: Final = 256
 _PUBLISH_OVERHEAD: Final = 64
 """Bytes of a PUBLISH besides topic, payload and properties, generously."""
@@ -85,7 +86,7 @@ class Connection:
     ) -> None:
         self.generation = generation
         self.received: deque[Delivery] = deque()
-        self.confirmed: deque[tuple[int, bool]] = deque()
+        self.confirmed: deque[tuple[int, Receipt]] = deque()
         self.told = False
         """Whether `work` was reported and not yet answered; the main thread clears it before it looks."""
         self.window = Window(terms.settings.window)
@@ -334,7 +335,8 @@ class Connection:
         self._tell()
 
     def _on_publish(self, client: paho.Client, userdata: object, mid: int, reason: Any, properties: Any) -> None:
-        self.confirmed.append((mid, not reason.is_failure))
+        receipt = Receipt.FAILED if reason.is_failure else Receipt.UNHEARD if reason.value == NO_SUBSCRIBERS else Receipt.TAKEN
+        self.confirmed.append((mid, receipt))
         self._tell()
 
     def _on_socket_open(self, client: paho.Client, userdata: object, sock: Any) -> None:

@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Iterable
 
+from edge_agent.link.port import Receipt
+
 
 class Window:
     """Publishes that the broker has not confirmed: packet id to the caller's token."""
@@ -20,18 +22,18 @@ class Window:
         """Note a publish under its packet id."""
         self._tokens[mid] = token
 
-    def finish(self, confirmed: Iterable[tuple[int, bool]]) -> list[tuple[int, bool]]:
-        """Turn (packet id, ok) into (token, ok); ids that are not ours are left out."""
+    def finish(self, confirmed: Iterable[tuple[int, Receipt]]) -> list[tuple[int, Receipt]]:
+        """Turn (packet id, receipt) into (token, receipt); ids that are not ours are left out."""
         outcomes = []
-        for mid, ok in confirmed:
+        for mid, receipt in confirmed:
             token = self._tokens.pop(mid, None)
             if token is not None:
-                outcomes.append((token, ok))
+                outcomes.append((token, receipt))
         return outcomes
 
-    def lose(self) -> list[tuple[int, bool]]:
+    def lose(self) -> list[tuple[int, Receipt]]:
         """Outcomes of all unfinished publishes when the connection is gone, in the order in which they were started."""
-        outcomes = [(token, False) for token in self._tokens.values()]
+        outcomes = [(token, Receipt.FAILED) for token in self._tokens.values()]
         self._tokens.clear()
         return outcomes
 

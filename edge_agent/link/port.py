@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -28,6 +29,16 @@ class Delivery:
     properties: Mapping[str, object]
 
 
+class Receipt(IntEnum):
+    """What the broker said to a publish. Only FAILED is false."""
+
+    FAILED = 0
+    """Refused, or lost with the connection."""
+    TAKEN = 1
+    UNHEARD = 2
+    """Taken, but nobody subscribes to the topic now (MQTT 5 reason 0x10): who must have it will not get it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Will:
     """What the broker publishes for us when the connection ends without a DISCONNECT."""
@@ -50,5 +61,5 @@ class LinkHandler(Protocol):
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Messages in the order of their arrival; those with QoS above 0 are to be acknowledged."""
 
-    def on_published(self, outcomes: list[tuple[int, bool]]) -> None:
-        """(token, ok) of accepted publishes; False: refused by the broker, or lost with the connection."""
+    def on_published(self, outcomes: list[tuple[int, Receipt]]) -> None:
+        """(token, receipt) of accepted publishes."""

@@ -12,7 +12,7 @@ from random import Random
 from edge_agent.link import backoff
 from edge_agent.link.connection import Connection, Ended, Reports, Terms
 from edge_agent.link.failure import describe
-from edge_agent.link.port import Delivery, LinkHandler, Will
+from edge_agent.link.port import Delivery, LinkHandler, Receipt, Will
 from edge_agent.link.wake import Wake
 from edge_agent.settings import BrokerSettings
 
@@ -148,7 +148,7 @@ class Link:
         if not connection.fits(topic, payload):
             self._stats["too_large"] += 1
             self._say_once("the broker takes no message of this size", topic=topic, bytes=len(payload))
-            self._post(self._handler.on_published, [(token, False)])
+            self._post(self._handler.on_published, [(token, Receipt.FAILED)])
             return True
         return connection.publish(topic, payload, min(qos, 1), retain, token, properties, expiry)
 
@@ -236,9 +236,9 @@ class Link:
         if confirmed:
             self._publish_outcomes(connection.window.finish([confirmed.popleft() for _ in range(len(confirmed))]))
 
-    def _publish_outcomes(self, outcomes: list[tuple[int, bool]]) -> None:
+    def _publish_outcomes(self, outcomes: list[tuple[int, Receipt]]) -> None:
         if outcomes:
-            good = sum(ok for _, ok in outcomes)
+            good = sum(receipt is not Receipt.FAILED for _, receipt in outcomes)
             self._stats["published"] += good
             self._stats["publish_failures"] += len(outcomes) - good
             self._handler.on_published(outcomes)

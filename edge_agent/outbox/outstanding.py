@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from edge_agent.journal.batch import OutboxRow, Priority
-from edge_agent.outbox.policy import may_send, resend_delay
+from edge_agent.link.port import Receipt
+from edge_agent.outbox.policy import may_send, resend_delay, unheard_delay
 
 
 class Unsettled:
@@ -62,16 +63,18 @@ class Outstanding:
             if again and again[0] == seq:
                 again.popleft()
 
-    def published(self, seq: int, ok: bool, now: float) -> bool:
+    def published(self, seq: int, receipt: Receipt, now: float) -> bool:
         """The link's outcome for `seq`; True: the row is settled and may be deleted."""
         entry = self._rows.get(seq)
         if entry is None:
             return False  # acknowledged by the controller before the broker's PUBACK was seen
         entry.flying = False
-        if not ok:
+        if not receipt:
             entry.due = now + resend_delay(entry.attempts, refused=True)
             return False
         if entry.row.durable:
+            if receipt is Receipt.UNHEARD:
+                entry.due = now + unheard_delay(entry.attempts)
             return False
         self._remove(seq)
         return True

@@ -40,6 +40,11 @@ def resend_delay(attempts: int, *, refused: bool) -> float:
     return float(min((REFUSED_FIRST if refused else RESEND_FIRST) * 2 ** min(attempts - 1, 20), RESEND_LONGEST))
 
 
+def unheard_delay(attempts: int) -> float:
+    """Seconds until a durable row is published again that found no controller: it may be back within a moment."""
+    return float(min(REFUSED_FIRST * 2 ** min(attempts - 1, 20), RESEND_FIRST))
+
+
 def covers(ranges: Sequence[tuple[int, int]], seq: int) -> bool:
     """Whether one of the inclusive ranges holds `seq`."""
     return any(low <= seq <= high for low, high in ranges)

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from edge_agent.journal.batch import Batch, OutboxRow, Priority
 from edge_agent.journal.errors import StoreError
+from edge_agent.link.port import Receipt
 from edge_agent.outbox.backlog import Backlog, Pages
 from edge_agent.outbox.outstanding import Outstanding
 from edge_agent.outbox.policy import stamp, stamp_prefix
@@ -101,7 +102,7 @@ class Sender:
         self._closed = False
         store.on_outbox(self.committed)
         self.counters: dict[str, int] = dict.fromkeys(
-            ("published", "resent", "failed", "settled", "acks_foreign", "acks_unknown", "pages", "store_errors"), 0
+            ("published", "resent", "failed", "unheard", "settled", "acks_foreign", "acks_unknown", "pages", "store_errors"), 0
         )
 
     @property
@@ -129,18 +130,20 @@ class Sender:
         self._up = False
         self._outstanding.disconnected()
 
-    def on_published(self, outcomes: Sequence[tuple[int, bool]]) -> None:
-        """(seq, ok) for publishes that the link had taken; not ok: refused, or lost with the connection."""
+    def on_published(self, outcomes: Sequence[tuple[int, Receipt]]) -> None:
+        """(seq, receipt) for publishes that the link had taken."""
         now = self._clock()
         outstanding = self._outstanding
-        failed = 0
-        for seq, ok in outcomes:
-            if outstanding.published(seq, ok, now):
+        failed = unheard = 0
+        for seq, receipt in outcomes:
+            if outstanding.published(seq, receipt, now):
                 self._settled.append(seq)
-            elif not ok:
-                failed += 1
-        if failed:
+            elif receipt is not Receipt.TAKEN:
+                failed += not receipt
+                unheard += receipt is Receipt.UNHEARD
+        if failed or unheard:
             self.counters["failed"] += failed
+            self.counters["unheard"] += unheard
             self._wake(now)
         self._delete_settled()
         self._pump()

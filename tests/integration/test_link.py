@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from edge_agent.link.port import Delivery, Will
+from edge_agent.link.port import Delivery, Receipt, Will
 from edge_agent.link.session import Link
 from edge_agent.loop import Loop
 from edge_agent.settings import BrokerSettings
@@ -36,7 +36,7 @@ class Recorder:
         self.ups: list[bool] = []
         self.downs: list[str] = []
         self.deliveries: list[Delivery] = []
-        self.outcomes: list[tuple[int, bool]] = []
+        self.outcomes: list[tuple[int, Receipt]] = []
         self.order: list[str] = []
 
     def on_up(self, session_present: bool) -> None:
@@ -52,7 +52,7 @@ class Recorder:
         if self.acknowledging:
             self.link.ack(deliveries)
 
-    def on_published(self, outcomes: list[tuple[int, bool]]) -> None:
+    def on_published(self, outcomes: list[tuple[int, Receipt]]) -> None:
         self.outcomes += outcomes
         self.order.append("published")
 
@@ -224,6 +224,18 @@ def test_the_broker_stops_at_the_receive_maximum_until_acknowledged(mosquitto: C
     assert reader.payloads == numbered(10)
 
 
+def test_a_message_that_nobody_subscribes_to_is_told_from_one_that_is_heard(
+    mosquitto: Callable[..., Broker], field: Field
+) -> None:
+    port = mosquitto(USERS).port
+    sender = field.up(port)
+    sender.link.publish("barn/1", b"x", token=1)
+    field.until(lambda: sender.outcomes == [(1, Receipt.UNHEARD)])
+    field.up(port, filters=[("barn/#", 1)])
+    sender.link.publish("barn/1", b"x", token=2)
+    field.until(lambda: sender.outcomes == [(1, Receipt.UNHEARD), (2, Receipt.TAKEN)])
+
+
 def test_a_full_window_takes_no_publish(mosquitto: Callable[..., Broker], proxy: Callable[[int], Proxy], field: Field) -> None:
     network = proxy(mosquitto(USERS).port)
     writer = field.up(network.port, window=3)
@@ -232,7 +244,7 @@ def test_a_full_window_takes_no_publish(mosquitto: Callable[..., Broker], proxy:
     assert writer.link.free_window == 0
     network.restore()
     field.until(lambda: len(writer.outcomes) == 3)
-    assert writer.outcomes == [(0, True), (1, True), (2, True)]
+    assert [token for token, receipt in writer.outcomes if receipt] == [0, 1, 2]
     assert writer.link.free_window == 3
 
 
@@ -253,7 +265,7 @@ def test_what_was_lost_with_the_connection_is_reported_before_the_end(
     assert writer.link.publish("barn/a", b"lost", token=42)
     network.cut()
     field.until(lambda: bool(writer.downs))
-    assert writer.outcomes == [(41, False), (42, False)]
+    assert writer.outcomes == [(41, Receipt.FAILED), (42, Receipt.FAILED)]
     assert writer.order == ["up", "published", "down"]
     assert not writer.link.publish("barn/a", b"while away", token=43)
     network.restore()
@@ -349,7 +361,7 @@ def test_the_rules_keep_devices_apart(mosquitto: Callable[..., Broker], field: F
     device = field.up(port, "pump", filters=[("sh/v1/pump/down/#", 1), ("sh/v1/other/down/#", 1)])
     assert device.link.publish("sh/v1/other/up/health", b"forged", token=1)
     field.until(lambda: len(device.outcomes) == 1)
-    assert device.outcomes == [(1, False)]
+    assert device.outcomes == [(1, Receipt.FAILED)]
     field.publish(device, "sh/v1/pump/up/health", [b"own"])
     field.publish(controller, "sh/v1/other/down/desired", [b"not yours"])
     field.publish(controller, "sh/v1/pump/down/desired", [b"yours"])
@@ -433,7 +445,7 @@ def test_a_message_larger_than_the_broker_takes_does_not_cost_the_connection(
     writer = field.up(mosquitto(USERS).port)
     assert writer.link.publish("barn/a", bytes(1024 * 1024), token=5)
     field.until(lambda: bool(writer.outcomes))
-    assert writer.outcomes == [(5, False)]
+    assert writer.outcomes == [(5, Receipt.FAILED)]
     assert writer.link.stats()["too_large"] == 1
     field.publish(writer, "barn/a", [b"small"])
     assert writer.downs == []
@@ -525,7 +537,7 @@ def test_a_client_certificate_signs_in_and_names_the_user(
     device = field.up(port, None, client_id="pump", filters=[("sh/v1/pump/down/#", 1)], **trust, **own)
     field.publish(device, "sh/v1/pump/up/health", numbered(200))
     assert device.link.publish("sh/v1/other/up/health", b"", token=1)
-    field.until(lambda: (1, False) in device.outcomes)
+    field.until(lambda: (1, Receipt.FAILED) in device.outcomes)
 
     with caplog.at_level(logging.WARNING):
         without = field.link(port, None, client_id="without", **trust)

@@ -10,6 +10,7 @@ from edge_agent.journal import reader as reading
 from edge_agent.journal.batch import Batch, OutboxRow, Priority, Publishing
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
+from edge_agent.link.port import Receipt
 from edge_agent.loop import Loop
 from edge_agent.outbox.sender import Sender
 from edge_agent.settings import StoreSettings
@@ -256,6 +257,32 @@ def test_a_message_that_the_broker_refuses_does_not_hold_up_the_others(bench: Be
     bench.time.advance(1)
     assert bench.link.seqs() == [1, 2, 3, 1]
     bench.puback()
+    assert bench.rows_left(0)
+
+
+def test_a_durable_row_that_found_no_controller_is_sent_again_soon(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(1, durable=True)
+    bench.link.flying.clear()
+    bench.sender.on_published([(1, Receipt.UNHEARD)])
+    bench.time.advance(1)
+    assert bench.link.seqs() == [1, 1]
+    bench.link.flying.clear()
+    bench.sender.on_published([(1, Receipt.UNHEARD)])
+    bench.time.advance(1)
+    assert bench.link.seqs() == [1, 1]
+    bench.time.advance(1)
+    assert bench.link.seqs() == [1, 1, 1]
+    assert bench.sender.counters["unheard"] == 2
+    bench.sender.on_published([(1, Receipt.TAKEN)])
+    bench.time.advance(29)
+    assert bench.link.seqs() == [1, 1, 1]
+
+
+def test_a_plain_row_that_nobody_listens_to_is_settled(bench: Bench) -> None:
+    bench.sender.on_up()
+    bench.add(1, durable=False)
+    bench.sender.on_published([(1, Receipt.UNHEARD)])
     assert bench.rows_left(0)
 
 
