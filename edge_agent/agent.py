@@ -85,7 +85,9 @@ class Agent:
             on_broken=self._on_broken,
             on_request=lambda requests: self.rebirths.ask(requests),
         )
-        self.store.on_evicted = StoreNotes(self.engine.notes, self.loop).evicted
+        store_notes = StoreNotes(self.engine.notes, self.loop)
+        self.store.on_evicted = store_notes.evicted
+        self.store.on_ballast_given_up = store_notes.ballast_given_up
         self._build_links()
         self.updater = Updater(
             settings.updates,
@@ -255,6 +257,7 @@ class Agent:
             "journal_rows": counts.journal_rows,
             "outbox_rows": counts.outbox_rows,
             "outbox_bytes": counts.outbox_bytes,
+            "ballast_missing": self.store.ballast_missing,
             "open_events": self.engine.open_events,
             "dead_letters": self.store.dead_letters.rows,
             "health": to_plain(self.reporter.last) if self.reporter.last is not None else None,

@@ -227,6 +227,8 @@ class StoreSettings:
     max_dead_letter_bytes: Size = 16 * 1024**2
     min_free_bytes: Size = 16 * 1024**2
     """Of the disk, kept free by refusing new rows."""
+    ballast_bytes: Size = 8 * 1024**2
+    """A file of this size is given up when the disk is full, so that the outbox can drain; 0 is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,14 @@ class StoreNotes:
                 self._waiting.add(reason)
                 self._loop.call_later(wait, lambda reason=reason: self._tell(reason))  # type: ignore[misc]
 
+    def ballast_given_up(self) -> None:
+        """The disk was full: `Store.on_ballast_given_up`."""
+        self._notes.write(
+            kind=NoteKind.STORE,
+            reason=Reason.DISK_FULL,
+            detail="the disk is full: the ballast file was given up so that the outbox can drain; no new events are taken over",
+        )
+
     def _tell(self, reason: Reason) -> None:
         self._waiting.discard(reason)
         gone = self._gone.pop(reason, None)

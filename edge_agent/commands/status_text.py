@@ -11,7 +11,8 @@ def render(status: dict[str, Any]) -> str:
     lines = [
         f"device    {status['device']} (edge-agent {status['version']}, up {_duration(status['uptime_s'])})",
         f"links     {links}",
-        f"outbox    {status['outbox_rows']} rows, {status['outbox_bytes']} bytes",
+        f"outbox    {status['outbox_rows']} rows, {status['outbox_bytes']} bytes"
+        + (", no room for the ballast file" if status["ballast_missing"] else ""),
         f"journal   {status['journal_rows']} events in open windows",
         f"letters   {status['dead_letters']} dead letters kept (edge-agent deadletter list)",
         f"pipelines {', '.join(status['pipelines']) or 'none'}",

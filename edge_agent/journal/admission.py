@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from edge_agent.journal.ballast import Ballast
 from edge_agent.journal.batch import Batch, Counts, Priority
 from edge_agent.journal.errors import StoreFull
 from edge_agent.journal.eviction import Bounds, Cause, Cut, plan
@@ -20,6 +21,7 @@ class Admission:
 
     Args:
         unused: bytes inside agent.db that rows can be written to before the file grows.
+        ballast: while it is given up, as much space is left to deletes and notes.
     """
 
     def __init__(
@@ -27,12 +29,14 @@ class Admission:
         folder: Path,
         settings: StoreSettings,
         unused: Callable[[], int],
+        ballast: Ballast,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._settings = settings
         self._unused = unused
+        self._ballast = ballast
         self._clock = clock
         self._bounds = Bounds(settings.max_outbox_rows, settings.max_outbox_bytes, settings.evict_durable)
         self._disk_looked = -DISK_INTERVAL
@@ -62,10 +66,20 @@ class Admission:
         now = self._clock()
         if now - self._disk_looked >= DISK_INTERVAL:
             self._disk_looked = now
-            disk = os.statvfs(self._folder)
             # the file never shrinks: without what is unused in it, a disk that it has filled would stay full for ever
-            self._disk_full = disk.f_bavail * disk.f_frsize + self._unused() < self._settings.min_free_bytes
+            room = free_bytes(self._folder) + self._unused() - self._ballast.missing
+            self._disk_full = room < self._settings.min_free_bytes
         return self._disk_full
+
+    def look_again(self) -> None:
+        """What was known of the disk is not true any more."""
+        self._disk_looked = -DISK_INTERVAL
+
+
+def free_bytes(folder: Path) -> int:
+    """Space that is left on the disk for this process. Raises OSError."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _only_notes(batch: Batch) -> bool:

@@ -62,6 +62,11 @@ def is_corrupt(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and primary_code(error) in CORRUPT
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether the error says that there is no space left."""
+    return isinstance(error, sqlite3.Error) and primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
 def to_store_error(error: Exception) -> StoreError:
     """The error that the submitter gets, with `error` as its cause."""
     if isinstance(error, StoreError):

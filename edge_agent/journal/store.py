@@ -1,14 +1,17 @@
 """The door of the journal: submit batches from the loop's thread, be called back when they are on disk."""
 
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from edge_agent.journal.admission import free_bytes
+from edge_agent.journal.ballast import Ballast
 from edge_agent.journal.batch import Batch, Counts, JournalRow, OutboxRow, Priority
 from edge_agent.journal.dead_letter_table import Held
-from edge_agent.journal.errors import StoreError
+from edge_agent.journal.errors import StoreError, is_full
 from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import open_writable, take_lock
 from edge_agent.journal.reader import Reader
@@ -32,9 +35,14 @@ class Store:
         self._evicted: Evicted = Counter()
         self.on_evicted: Callable[[Evicted], object] = lambda _: None
         """Called on the loop with the rows that bounds have made go: rows by (cause, class)."""
+        self._ballast_told = 0
+        self.on_ballast_given_up: Callable[[], object] = lambda: None
+        """Called on the loop when the disk was full."""
         self._lock = take_lock(self._path)
+        self._ballast = Ballast(self._path.with_name(f"{self._path.name}.ballast"), settings.ballast_bytes)
         try:
-            connection, self.set_aside = open_writable(self._path)
+            connection, self.set_aside = self._open()
+            self._ballast.make(free_bytes(self._path.parent) - settings.min_free_bytes)
         except BaseException:
             os.close(self._lock)
             raise
@@ -44,8 +52,16 @@ class Store:
         self.counts: Counts = self._reader.counts()
         """As of the last commit whose `done` was called."""
         self._seq = self.counts.last_seq
-        self._writer = Writer(connection, self._path, settings, self.counts, self._finished)
+        self._writer = Writer(connection, self._path, settings, self.counts, self._finished, self._ballast)
         self._writer.start()
+
+    def _open(self) -> tuple[sqlite3.Connection, Path | None]:
+        try:
+            return open_writable(self._path)
+        except StoreError as error:
+            if error.__cause__ is None or not is_full(error.__cause__) or not self._ballast.give_up():
+                raise
+            return open_writable(self._path)
 
     @property
     def busy(self) -> bool:
@@ -92,6 +108,11 @@ class Store:
         """The stored key-value pairs."""
         return self._reader.values()
 
+    @property
+    def ballast_missing(self) -> bool:
+        """Whether there should be a ballast file and is none."""
+        return self._ballast.missing > 0
+
     def stats(self) -> dict[str, int]:
         """Counters since the start."""
         by_cause, by_class = Counter[Cause](), Counter[Priority]()
@@ -102,6 +123,7 @@ class Store:
             "store_transactions": self._writer.transactions,
             "store_failures": self._writer.failures,
             "dead_letters_dropped": self._writer.dead_letters.dropped,
+            "store_ballast_given_up": self._ballast.given_up,
             "outbox_evicted_rows": by_cause[Cause.ROWS],
             "outbox_evicted_bytes": by_cause[Cause.BYTES],
             "outbox_evicted_age": by_cause[Cause.AGE],
@@ -137,6 +159,9 @@ class Store:
         if evicted:
             self._evicted += evicted
             calls.append((self.on_evicted, evicted))
+        if self._ballast.given_up > self._ballast_told:
+            self._ballast_told = self._ballast.given_up
+            calls.append((lambda _: self.on_ballast_given_up(), None))
         failed: list[Exception] = []
         for call, argument in calls:
             try:

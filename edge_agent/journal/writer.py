@@ -10,10 +10,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
-from edge_agent.journal.admission import Admission
+from edge_agent.journal.admission import Admission, free_bytes
+from edge_agent.journal.ballast import Ballast
 from edge_agent.journal.batch import Batch, Counts, Priority
 from edge_agent.journal.dead_letter_table import DeadLetterTable, Held
-from edge_agent.journal.errors import StoreError, StoreFull, is_corrupt, to_store_error
+from edge_agent.journal.errors import StoreError, StoreFull, is_corrupt, is_full, to_store_error
 from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import suspect_mark
 from edge_agent.journal.outbox_table import OutboxTable
@@ -30,6 +31,8 @@ LAZY_DELAY: Final = 0.025
 MERGED_BATCHES: Final = 64
 CARE_INTERVAL: Final = 30.0
 """Seconds between two looks for rows that are too old."""
+BALLAST_INTERVAL: Final = 2.0
+"""Seconds between two attempts to make the ballast again."""
 EXPIRED_AT_ONCE: Final = 1_000
 """How many rows one transaction deletes for their age at most, so that commits do not wait long behind it."""
 _SET_TOTALS: Final = f"UPDATE totals SET {', '.join(f'{name} = ?' for name in Counts._fields)}, age_clock = ?"  # noqa: S608
@@ -66,6 +69,7 @@ class Writer:
         settings: StoreSettings,
         counts: Counts,
         finished: Callable[[Finished, Counts, Evicted], None],
+        ballast: Ballast,
         *,
         clock: Callable[[], float] = _seconds_since_boot,
     ) -> None:
@@ -84,7 +88,8 @@ class Writer:
         )
         self._kept = sum(count for _, count in self._keys)
         self._next_keys_no = self._keys[-1][0] + 1 if self._keys else 1
-        self._admission = Admission(path.parent, settings, self._unused_bytes)
+        self._ballast = ballast
+        self._admission = Admission(path.parent, settings, self._unused_bytes, ballast)
         self._evicted: Evicted = Counter()
         """Since `finished` was called."""
         self._cared = clock()
@@ -121,7 +126,7 @@ class Writer:
             jobs, stopping = self._gather()
             if jobs:
                 self._tell(self._commit(jobs))
-            if self._clock() - self._cared >= CARE_INTERVAL:
+            if self._clock() >= self._next_care():
                 self._care()
         self._connection.close()
 
@@ -137,7 +142,7 @@ class Writer:
         while len(jobs) < MERGED_BATCHES:
             try:
                 if not jobs:
-                    job = self._queue.get(timeout=max(self._cared + CARE_INTERVAL - self._clock(), 0.05))
+                    job = self._queue.get(timeout=max(self._next_care() - self._clock(), 0.05))
                 elif urgent:
                     job = self._queue.get_nowait()
                 else:
@@ -156,15 +161,20 @@ class Writer:
         try:
             return self._transact(jobs)
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: whatever is in a batch, the thread goes on
+            if is_full(error) and self._ballast.give_up():
+                self._admission.look_again()
+                self._shrink_wal()
+                return self._commit(jobs)
             if len(jobs) == 1:
                 return [(jobs[0], self._failed(error))]
-        outcomes: Finished = []
-        for job in jobs:
-            try:
-                outcomes += self._transact([job])
-            except Exception as error:  # noqa: BLE001 - as above
-                outcomes.append((job, self._failed(error)))
-        return outcomes
+        return [outcome for job in jobs for outcome in self._commit([job])]
+
+    def _shrink_wal(self) -> None:
+        """What the WAL holds goes to the file, so that it begins anew in the space that it has."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        except sqlite3.Error as error:
+            log.warning("no checkpoint on the full disk", extra={"error": str(error)})
 
     def _failed(self, error: Exception) -> StoreError:
         self.failures += 1
@@ -177,14 +187,20 @@ class Writer:
         log.error("a batch was not stored", extra={"error": str(wrapped), "temporary": wrapped.temporary})
         return wrapped
 
+    def _next_care(self) -> float:
+        return self._cared + (BALLAST_INTERVAL if self._ballast.missing else CARE_INTERVAL)
+
     def _care(self) -> None:
-        """Delete what is too old, also while nothing comes."""
+        """Delete what is too old and have the ballast, also while nothing comes."""
         self._cared = self._clock()
         try:
+            if self._ballast.missing and self._ballast.make(free_bytes(self._path.parent) - self._settings.min_free_bytes):
+                self._admission.look_again()
+                self._tell([])
             if self._expire():
                 self._cared -= CARE_INTERVAL  # there may be more
                 self._tell([])
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._failed(error)
 
     def _expire(self) -> int:

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from edge_agent.journal.ballast import Ballast
 from edge_agent.journal.batch import Batch, Counts, OutboxRow
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.opening import open_writable
@@ -32,8 +33,15 @@ class World:
         reader = Reader(self.path)
         self.counts = reader.counts()
         reader.close()
+        ballast = Ballast(self.path.with_name("ballast"), 0)
         self.writer = Writer(
-            connection, self.path, self.settings, self.counts, lambda *answer: self.answers.put(answer), clock=lambda: self.now
+            connection,
+            self.path,
+            self.settings,
+            self.counts,
+            lambda *answer: self.answers.put(answer),
+            ballast,
+            clock=lambda: self.now,
         )
         self.writer.start()
 
