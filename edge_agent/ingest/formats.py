@@ -22,9 +22,12 @@ FORMATS: Final[dict[str, str]] = {
     "json": "edge_agent.ingest.json_format:JsonFormat",
     "sparkplug": "edge_agent.ingest.sparkplug:SparkplugFormat",
     "text": "edge_agent.ingest.text_format:TextFormat",
+    "cloudevents": "edge_agent.ingest.cloudevents:CloudeventsFormat",
+    "senml": "edge_agent.ingest.senml:SenmlFormat",
     "chirpstack": "edge_agent.ingest.chirpstack:ChirpstackFormat",
     "ttn": "edge_agent.ingest.ttn:TtnFormat",
     "zigbee2mqtt": "edge_agent.ingest.zigbee2mqtt:Zigbee2mqttFormat",
+    "fiware": "edge_agent.ingest.fiware:FiwareFormat",
 }
 """Name to module and class, which is called with the source's IngestSettings."""
 MAX_STREAMS: Final = 10_000

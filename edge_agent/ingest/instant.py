@@ -58,6 +58,18 @@ def format_millis(millis: int) -> str | None:
     return f"{text}.{rest:03}Z" if rest else f"{text}Z"
 
 
+def from_seconds(exact: Decimal) -> str:
+    """Seconds since 1970 as RFC 3339 in UTC, with all their digits; raises ValueError outside the years 1 to 9999."""
+    whole = int(exact.to_integral_value("ROUND_FLOOR")) if exact.is_finite() and abs(exact) < 10**15 else 10**15
+    try:
+        moment = _EPOCH + timedelta(seconds=whole)
+    except OverflowError as error:
+        raise ValueError(f"{str(exact)[:64]} is not a time since 1970") from error
+    rest = exact - whole
+    digits = f"{rest:f}"[1:].rstrip("0").rstrip(".") if rest else ""
+    return f"{moment.replace(tzinfo=None).isoformat()}{digits[:40]}Z"
+
+
 def format_micros(micros: int) -> str | None:
     """Microseconds since 1970 as RFC 3339 in UTC; None outside the years 1 to 9999."""
     try:
@@ -106,13 +118,4 @@ def _read_number(value: int | float | Decimal) -> str:
     exact = value if isinstance(value, Decimal) else Decimal(value) if isinstance(value, int) else Decimal(repr(value))
     if not exact.is_finite() or abs(exact) >= 10**15:
         raise ValueError(f"{str(value)[:64]} is not a time since 1970")
-    if abs(exact) >= MILLISECONDS_FROM:
-        exact = exact.scaleb(-3)
-    whole = int(exact.to_integral_value("ROUND_FLOOR"))
-    try:
-        moment = _EPOCH + timedelta(seconds=whole)
-    except OverflowError as error:
-        raise ValueError(f"{str(value)[:64]} is not a time since 1970") from error
-    rest = exact - whole
-    digits = f"{rest:f}"[1:].rstrip("0").rstrip(".") if rest else ""
-    return f"{moment.replace(tzinfo=None).isoformat()}{digits[:40]}Z"
+    return from_seconds(exact.scaleb(-3) if abs(exact) >= MILLISECONDS_FROM else exact)

@@ -1,7 +1,8 @@
 """A JSON payload parsed within limits, and values looked up in it by dotted path."""
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from math import isinf
 from typing import Any, Final
 
 import msgspec
@@ -18,15 +19,26 @@ PATHS_FIT: Final = 16 * 1024
 """A payload of so many bytes has no paths that could."""
 
 _decode = msgspec.json.Decoder().decode
-_decode_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-def parse(settings: IngestSettings, payload: bytes) -> Any:
-    """The document, or a DeadLetter: over a limit, not JSON, not UTF-8."""
+def _exact_number(text: str) -> Decimal:
+    if isinf(float(text)):
+        raise ValueError("Number out of range")
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # so small that a Decimal has no exponent for it
+        return Decimal(0)
+
+
+_decode_exactly = msgspec.json.Decoder(float_hook=_exact_number).decode
+
+
+def parse(settings: IngestSettings, payload: bytes, *, exact: bool = False) -> Any:
+    """The document, or a DeadLetter: over a limit, not JSON, not UTF-8. `exact` gives Decimals for floats."""
     if len(payload) > settings.max_bytes:
         return DeadLetter(Reason.TOO_LARGE, f"{len(payload)} bytes, allowed are {settings.max_bytes}")
     try:
-        document = _decode(payload)
+        document = _decode_exactly(payload) if exact else _decode(payload)
     except RecursionError:
         return DeadLetter(Reason.TOO_DEEP, f"nested more than {settings.max_depth} levels deep")
     except UnicodeDecodeError as error:

@@ -1,4 +1,7 @@
-"""Readings of one message joined by device and time into the samples that windows hold."""
+"""Readings of one message joined by device and time into the samples that windows hold.
+
+A reading whose name the sample has already begins another one: a message may hold several measures that carry no time.
+"""
 
 from collections.abc import Sequence
 
@@ -16,9 +19,12 @@ def to_samples(events: Sequence[Reading | Text]) -> list[Sample]:
             if last is None or event.time is not last.time_text or event.device is not last.device:
                 key = event.device, event.time
                 last = joined.get(key)
-                if last is None:
+                if last is None or event.name in last.values:
                     last = joined[key] = _sample(event.device, event.time, None, event.quality)
                     samples.append(last)
+            elif event.name in last.values:
+                last = joined[last.device, last.time_text] = _sample(event.device, event.time, None, event.quality)
+                samples.append(last)
             last.values[event.name] = event.value
             last.units[event.name] = event.unit
         elif type(event) is Text:

@@ -21,6 +21,12 @@ def test_readings_of_one_device_and_time_are_joined() -> None:
     assert samples[2].quality == ("no_time",)
 
 
+def test_a_value_that_comes_twice_at_one_time_replaces_none() -> None:
+    sent = (("t", 1), ("h", 2), ("t", 3), ("h", 4), ("x", 5))
+    readings = [Reading("a", name, value, None, None, name) for name, value in sent]
+    assert [sample.values for sample in to_samples(readings)] == [{"t": 1, "h": 2}, {"t": 3, "h": 4, "x": 5}]
+
+
 def test_each_text_is_a_sample_of_its_own() -> None:
     samples = to_samples([Text("a", "one", None, "text"), Text("a", "two", None, "text")])
     assert [sample.text for sample in samples] == ["one", "two"]
