@@ -16,8 +16,9 @@ from sqlalchemy import create_engine, text
 from edge_agent.journal.reader import Reader
 from fleet_controller.demo.evidence import ResultsDatabase
 from fleet_controller.demo.reconcile import Reconciled, compare, expected_ids, expected_results
+from tests.faults.founding import DEVICE
 from tests.faults.sensor import BROKEN_TOPIC
-from tests.faults.world import DEVICE, STEP, WINDOW, World
+from tests.faults.world import WINDOW, World
 
 MODEL_REASONS: Final = frozenset({"poison_input", "deadline_exceeded", "worker_crashed", "bad_output"})
 """Reasons for which a window becomes a dead letter that the model could not answer."""
@@ -115,7 +116,7 @@ def expected_counts(world: World) -> int | None:
     if world.conditions.qos == 0 or world.before_damage is not None:
         return None
     counts = world.sensor.counts.values()
-    windows = sum(max(0, (count - WINDOW) // STEP + 1) for count in counts)
+    windows = sum(max(0, (count - WINDOW) // world.conditions.step + 1) for count in counts)
     return sum(sum(counts) if name == "echo" else windows for name in world.conditions.pipelines)
 
 

@@ -4,13 +4,17 @@ import random
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
 from tests.faults.account import Account, draw_up, settle
 from tests.faults.matrix import Case
+from tests.faults.programs import until
 from tests.faults.world import RATE, World
+
+FLOWS_AFTER: Final = 200
+"""Events after which a stream is one."""
 
 
 @dataclass(slots=True)
@@ -63,12 +67,18 @@ def _play(case: Case, run: Run, world: World, moments: random.Random) -> None:
     for _ in range(case.times):
         time.sleep(moments.uniform(0.0, 1.0))
         case.inflict(world, moments)
-    time.sleep(moments.uniform(0.5, 1.5))
+        _wait_for_stream(world)
     run.stream_s = round(time.monotonic() - start, 1)
     run.settle_s = round(settle(world), 1)
     run.cpu = usage.shares()
     run.account = draw_up(world)
     run.failures += run.account.failures()
+
+
+def _wait_for_stream(world: World) -> None:
+    """The next fault, and the end, come when events flow again."""
+    before = world.sensor.sent
+    until(lambda: world.sensor.sent >= before + FLOWS_AFTER, "the sensor publishes", 60.0)
 
 
 class _Usage:

@@ -5,48 +5,26 @@ import random
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import msgspec
-
 from edge_agent.commands.control import ControlError, request
-from edge_agent.inference.bundle_store import BundleStore
-from edge_agent.journal.batch import Batch
-from edge_agent.journal.store import Store
-from edge_agent.settings import StoreSettings
-from edge_agent.updates.ledger import Installed, Ledger
-from edge_agent.updates.store import LEDGER_KEY
-from fleet_contract.messages import DesiredModel
 from fleet_controller.demo.brokers import Kind, Role
 from fleet_controller.demo.proxy import Proxy
-from fleet_controller.enrolment.devices import Enrolment
-from fleet_controller.registry.bundles import build_bundle
-from fleet_controller.registry.keys import create_key_file
-from fleet_controller.registry.repository import create_repository
 from fleet_controller.settings import load_settings
-from fleet_controller.state_folder import StateFolder
-from fleet_controller.store.database import open_database
+from tests.faults.founding import DEVICE, MODEL, found, put_in_state
 from tests.faults.programs import PausableBroker, Program, Target, Worker, until
 from tests.faults.sensor import Sensor
 
-DEVICE: Final = "farm-1"
-MODEL: Final = "frost"
-PASSPHRASE: Final = b"a passphrase for tests"
 KEEPALIVE: Final = 5.0
 RATE: Final = 500.0
 """Events a second."""
 WINDOW: Final = 7
-"""Events of a station that the second pipeline looks at together,"""
+"""Events of a station that the second pipeline looks at together."""
 STEP: Final = 3
-"""and how many later the next window begins: each event is in two or three windows."""
 LISTENING: Final = "connected to the fleet broker"
 """The controller's log line."""
 DISK_BYTES: Final = 24 * 1024**2
@@ -60,11 +38,10 @@ from fleet_controller.settings import load_settings
 sys.exit(run(load_settings(Path(sys.argv[1]))))
 """
 SOURCE: Final = '[pipelines.source]\ntopic = "farm/+/weather"\ndevice_level = 1\n'
-_WINDOWS: Final = f"[pipelines.window]\nsize = {WINDOW}\nstep = {STEP}\n"
-ECHO: Final = f'[[pipelines]]\nname = "echo"\ndurable = true\n{SOURCE}'
-FROST: Final = f'[[pipelines]]\nname = "frost"\nmodel = "{MODEL}"\ndurable = true\n{SOURCE}{_WINDOWS}'
-WEEK: Final = f'[[pipelines]]\nname = "week"\ndurable = true\n{SOURCE}{_WINDOWS}'
-PIPELINES: Final = {"echo": ECHO, "frost": FROST, "week": WEEK}
+PIPELINES: Final = {
+    "echo": f'[[pipelines]]\nname = "echo"\ndurable = true\n{SOURCE}',
+    "frost": f'[[pipelines]]\nname = "frost"\nmodel = "{MODEL}"\ndurable = true\n{SOURCE}[pipelines.window]\nsize = {WINDOW}\n',
+}
 _FAKETIME: Final = ("/usr/lib/{}/faketime/libfaketimeMT.so.1", ("x86_64-linux-gnu", "aarch64-linux-gnu"))
 
 
@@ -82,6 +59,8 @@ class Conditions:
     stepped_clock: bool = False
     """The agent runs under libfaketime."""
     max_outbox_rows: int = 1_000_000
+    step: int = STEP
+    """Events of a station from the beginning of one window to that of the next: each event is in two or three windows."""
 
 
 class World:
@@ -121,7 +100,8 @@ class World:
             for name, broker in (("site", self.site), ("fleet", self.fleet)):
                 self.proxies[name] = Proxy(broker.port, self._free_port())
                 self._endings.append(self.proxies[name].close)
-        self._set_up_controller(self._free_port())
+        self._http_port = self._free_port()
+        self._set_up_controller()
         if self.conditions.small_disk and can_mount():
             self.state.mkdir()
             subprocess.run(
@@ -165,34 +145,18 @@ class World:
                 continue
             return port
 
-    def _set_up_controller(self, port: int) -> None:
+    def _set_up_controller(self) -> None:
         folder = self.folder
         (folder / "controller-password").write_text("controller-password")
         (folder / "controller.toml").write_text(
             f'state_dir = "{folder}/controller"\n'
             f'[mqtt]\nport = {self.fleet.port}\nusername = "fleet-controller"\npassword_file = "{folder}/controller-password"\n'
             f'backoff_max = "1s"\nkeepalive = {KEEPALIVE}\n'
-            f'[http]\nport = {port}\n[enrolment]\nbroker_password_file = "{self.fleet.passwords}"\n'
+            f'[http]\nport = {self._http_port}\n[enrolment]\nbroker_password_file = "{self.fleet.passwords}"\n'
         )
         settings = load_settings(folder / "controller.toml")
-        state = StateFolder(settings.state_dir)
-        state.online_keys.mkdir(parents=True)
-        state.offline_keys.mkdir(parents=True)
-        state.online_passphrase.write_bytes(PASSPHRASE)
-        online, offline = state.online_keys, state.offline_keys
-        create_repository(
-            state.repository,
-            root=[create_key_file(offline / f"root-{number}.pem", PASSPHRASE) for number in (1, 2)],
-            targets=create_key_file(offline / "targets.pem", PASSPHRASE),
-            models=create_key_file(offline / "models.pem", PASSPHRASE),
-            snapshot=create_key_file(online / "snapshot.pem", PASSPHRASE),
-            timestamp=create_key_file(online / "timestamp.pem", PASSPHRASE),
-            now=datetime.now(UTC),
-        )
         self.database_url = settings.database_url
-        with closing(open_database(settings.database_url)) as database:
-            credentials = Enrolment(settings, database, time.time).add(DEVICE, {}, "test")
-        (folder / "agent-password").write_text(credentials.broker_password)
+        self._founded = found(settings, folder)
         self.fleet.reload()
 
     def _set_up_agent(self) -> None:
@@ -205,12 +169,14 @@ class World:
             f'[mqtt]\nport = {ports.get("fleet", self.fleet.port)}\npassword_file = "{folder}/agent-password"\n{link}'
             f'[site]\nport = {ports.get("site", self.site.port)}\npassword_file = "{folder}/site-password"\n{link}'
             f"[store]\nmax_outbox_rows = {conditions.max_outbox_rows}\nmin_free_bytes = 0\n"
-            '[health]\ninterval = "5s"\n' + "".join(PIPELINES[name] for name in conditions.pipelines)
+            f'[updates]\nurl = "http://127.0.0.1:{self._http_port}"\n'
+            f'token_file = "{folder}/token"\nroot_file = "{folder}/root.json"\n'
+            '[health]\ninterval = "5s"\n'
+            + "".join(PIPELINES[name] for name in conditions.pipelines)
+            # the last one has windows, where there is one with windows
+            + (f"step = {conditions.step}\n" if "frost" in conditions.pipelines else "")
         )
-        if "frost" in conditions.pipelines:
-            bundle = folder / "frost.tar"
-            facts = build_bundle(Path(str(files("fleet_controller.demo") / "models" / MODEL / "2.0.0")), bundle)
-            put_in_state(self.state, bundle, facts.digest, facts.manifest.version)
+        put_in_state(self.state, self._founded)
 
     def _clock(self) -> dict[str, str]:
         """Environment in which `clock_file` says what the agent takes for the time."""
@@ -238,7 +204,7 @@ class World:
         status = self.status()
         if status is None or not all(status["links"].values()):
             return False
-        return bool(status["models"]) or "frost" not in self.conditions.pipelines
+        return bool(status["models"])
 
     def status(self) -> dict[str, Any] | None:
         """What the agent says of itself; None while it does not answer."""
@@ -263,24 +229,3 @@ def unmount(folder: Path) -> None:
     if os.path.ismount(folder):
         subprocess.run(["cp", "-a", str(folder), f"{folder}-disk"], check=False, timeout=30)
         subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=10)
-
-
-def put_in_state(state: Path, bundle: Path, digest: str, version: str) -> None:
-    """Make a bundle the active release 1, as an update leaves it: the tar in its place and the ledger in agent.db."""
-    state.mkdir(exist_ok=True)
-    store = BundleStore(state / "models")
-    incoming = store.incoming() / "frost.tar"
-    incoming.write_bytes(bundle.read_bytes())
-    store.add(incoming, digest)
-    digest = f"sha256:{digest.removeprefix('sha256:')}"
-    installed = Installed(model=MODEL, release=1, version=version, digest=digest, since="2022-01-01T00:00:00Z")
-    # also desired: a model that is not would be removed
-    ledger = Ledger(revision=1, desired={MODEL: DesiredModel(model=MODEL, release=1)}, active={MODEL: installed})
-    done: list[Exception | None] = []
-    database = Store(state / "agent.db", StoreSettings(), lambda call, *arguments: call(*arguments))
-    batch = Batch()
-    batch.values[LEDGER_KEY] = msgspec.msgpack.encode(ledger)
-    database.submit(batch, done.append)
-    until(lambda: bool(done), "the ledger is stored", 10.0)
-    assert done == [None]
-    assert database.close(10.0)
