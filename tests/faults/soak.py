@@ -143,12 +143,22 @@ class Soak:
             self.done[seed] = line
             with self._log.open("a") as log:
                 log.write(json.dumps(line) + "\n")
-            said = "; ".join(line["failures"]) or f"{line['account']['events']} events, nothing lost or repeated"
+            said = "; ".join(line["failures"]) or described(line["account"])
             place = f"[{len(self.done)}/{self._all}]"
             print(f"{place} seed {seed} {line['case']}: {said} ({line.get('total_s', 0):g} s)", flush=True)
         if not line["failures"]:
             shutil.rmtree(self._out / f"seed-{seed}", ignore_errors=True)
             (self._out / f"seed-{seed}.log").unlink(missing_ok=True)
+
+
+def described(account: Mapping[str, Any]) -> str:
+    """One run that kept the promise, in a few words. Pure."""
+    said = f"{account['events']} events, {account['results']} results"
+    if account["lost_qos0"]:
+        said += f", {account['lost_qos0']} of QoS 0 lost"
+    if account["only_in_damaged_file"]:
+        said += f", {account['only_in_damaged_file']} results went with the damaged file"
+    return said
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

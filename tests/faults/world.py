@@ -42,6 +42,14 @@ PIPELINES: Final = {
     "echo": f'[[pipelines]]\nname = "echo"\ndurable = true\n{SOURCE}',
     "frost": f'[[pipelines]]\nname = "frost"\nmodel = "{MODEL}"\ndurable = true\n{SOURCE}[pipelines.window]\nsize = {WINDOW}\n',
 }
+UNDER_FAKETIME: Final = """
+import select, sys, time
+time.sleep = lambda seconds: select.select([], [], [], seconds)
+from edge_agent.cli import main
+sys.exit(main())
+"""
+"""Starts the agent with a sleep that libfaketime leaves alone. Python's own is, from 3.11 on, clock_nanosleep to an absolute
+time, of which libfaketime 0.9.10 makes a negative one when the monotonic clock is not faked (its issue 426)."""
 _FAKETIME: Final = ("/usr/lib/{}/faketime/libfaketimeMT.so.1", ("x86_64-linux-gnu", "aarch64-linux-gnu"))
 
 
@@ -110,8 +118,9 @@ class World:
             self._endings.append(lambda: unmount(self.state))
         self._set_up_agent()
         self.controller = Program([sys.executable, "-c", SERVE, str(folder / "controller.toml")], folder / "controller.log")
+        program = ("-c", UNDER_FAKETIME) if self.conditions.stepped_clock else ("-m", "edge_agent.cli")
         self.agent = Program(
-            [sys.executable, "-m", "edge_agent.cli", "run", "--config", str(self.config)], folder / "agent.log", self._clock()
+            [sys.executable, *program, "run", "--config", str(self.config)], folder / "agent.log", self._clock()
         )
         self._endings.append(self.controller.stop)
         self.controller.start()
