@@ -101,7 +101,9 @@ class Sensor:
                 log.write(json.dumps({"topic": topic, "payload": payload, "time": when}) + "\n")
                 log.flush()
                 body = payload if isinstance(payload, str) else json.dumps(payload, separators=(",", ":"))
-                self._waiting.append(self._client.publish(topic, body.encode(), qos=self._qos))
+                info = self._client.publish(topic, body.encode(), qos=self._qos)
+                if self._qos:  # nobody acknowledges the others
+                    self._waiting.append(info)
                 self.sent += 1
 
     def _make(self, number: int) -> tuple[str, dict[str, object] | str, str]:
