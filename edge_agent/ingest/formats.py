@@ -28,6 +28,7 @@ FORMATS: Final[dict[str, str]] = {
     "ttn": "edge_agent.ingest.ttn:TtnFormat",
     "zigbee2mqtt": "edge_agent.ingest.zigbee2mqtt:Zigbee2mqttFormat",
     "fiware": "edge_agent.ingest.fiware:FiwareFormat",
+    "tasmota": "edge_agent.ingest.tasmota:TasmotaFormat",
 }
 """Name to module and class, which is called with the source's IngestSettings."""
 MAX_STREAMS: Final = 10_000
