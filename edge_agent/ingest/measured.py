@@ -15,6 +15,7 @@ from fleet_contract.reasons import Reason
 
 NO_ATTRIBUTES: Final[dict[str, Any]] = {}
 _MAX_KNOWN: Final = 4096
+_MAX_KNOWN_LETTERS: Final = 256
 _KINDS: Final[dict[type, str]] = {
     dict: "an object",
     list: "an array",
@@ -64,7 +65,8 @@ class Meanings:
             quantity, unit = self._find(name)
             configured = self._units.get(name)
             known = meaning(quantity, unit) if configured is None else Meaning(quantity, configured, None)
-            if len(self._known) < _MAX_KNOWN:  # names come from payloads: a hostile one must not fill the memory
+            # names come from payloads: a hostile one must not fill the memory
+            if len(self._known) < _MAX_KNOWN and len(name) <= _MAX_KNOWN_LETTERS:
                 self._known[name] = known
         return known
 

@@ -142,4 +142,6 @@ def _meaning(path: str, units: Mapping[str, str | None]) -> tuple[str, str | Non
     known = (_ENERGY.get(key) if sensor == _METER else None) or _SENSOR.get(key) or (None, None)
     quantity = known[0] or name_quantity(path, path)
     unit = known[1]
-    return quantity, (units[unit] if unit in _CHOSEN else unit) or unit_of(quantity)
+    if unit is not None:
+        unit = units.get(unit, unit)
+    return quantity, unit or unit_of(quantity)
