@@ -36,7 +36,7 @@ from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.updater import Updater
 from edge_agent.uplink import Uplink
 from edge_agent.values import StoredValues
-from fleet_contract.messages import ModelState, NoteKind
+from fleet_contract.messages import ModelState
 from fleet_contract.topics import SITE_SUFFIX, Up, down_filter
 
 log = logging.getLogger(__name__)
@@ -85,9 +85,9 @@ class Agent:
             on_broken=self._on_broken,
             on_request=lambda requests: self.rebirths.ask(requests),
         )
-        store_notes = StoreNotes(self.engine.notes, self.loop)
-        self.store.on_evicted = store_notes.evicted
-        self.store.on_ballast_given_up = store_notes.ballast_given_up
+        self.store_notes = StoreNotes(self.engine.notes, self.loop)
+        self.store.on_evicted = self.store_notes.evicted
+        self.store.on_ballast_given_up = self.store_notes.ballast_given_up
         self._build_links()
         self.updater = Updater(
             settings.updates,
@@ -187,11 +187,7 @@ class Agent:
             self.loop.call_later(5.0, lambda: self.values.put({STARTS_KEY: str(self._starts).encode()}, self._on_start_stored))
             return
         if self.store.set_aside is not None:
-            self.engine.notes.write(
-                kind=NoteKind.STORE,
-                detail="agent.db was damaged; it was set aside and a fresh one made",
-                fields={"set_aside": str(self.store.set_aside)},
-            )
+            self.store_notes.set_aside(self.store.set_aside)
         self.engine.rebuild()
         self.updater.start()
         self.fleet.start()

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from edge_agent.journal.batch import Priority
 from edge_agent.journal.eviction import Cause
+from edge_agent.journal.opening import Damaged
 from edge_agent.journal.writer import Evicted
 from edge_agent.notes import Notes
 from fleet_contract.messages import NoteKind
@@ -53,6 +54,21 @@ class StoreNotes:
             kind=NoteKind.STORE,
             reason=Reason.DISK_FULL,
             detail="the disk is full: the ballast file was given up so that the outbox can drain; no new events are taken over",
+        )
+
+    def set_aside(self, damaged: Damaged) -> None:
+        """agent.db was damaged at the start: `Store.set_aside`."""
+        held = damaged.held
+        lost = (
+            f"with {held.outbox_rows} rows in the outbox and {held.journal_rows} events in open windows"
+            if held is not None
+            else "and cannot tell what it held"
+        )
+        self._notes.write(
+            kind=NoteKind.STORE,
+            detail=f"agent.db was damaged; it was set aside {lost}, and a fresh one made",
+            fields={"set_aside": str(damaged.path)}
+            | ({"outbox_rows": held.outbox_rows, "journal_rows": held.journal_rows} if held is not None else {}),
         )
 
     def _tell(self, reason: Reason) -> None:

@@ -13,7 +13,7 @@ from edge_agent.journal.batch import Batch, Counts, JournalRow, OutboxRow, Prior
 from edge_agent.journal.dead_letter_table import Held
 from edge_agent.journal.errors import StoreError, is_full
 from edge_agent.journal.eviction import Cause
-from edge_agent.journal.opening import open_writable, take_lock
+from edge_agent.journal.opening import Damaged, open_writable, take_lock
 from edge_agent.journal.reader import Reader
 from edge_agent.journal.writer import Evicted, Finished, Job, Writer
 from edge_agent.settings import StoreSettings
@@ -55,7 +55,7 @@ class Store:
         self._writer = Writer(connection, self._path, settings, self.counts, self._finished, self._ballast)
         self._writer.start()
 
-    def _open(self) -> tuple[sqlite3.Connection, Path | None]:
+    def _open(self) -> tuple[sqlite3.Connection, Damaged | None]:
         try:
             return open_writable(self._path)
         except StoreError as error:

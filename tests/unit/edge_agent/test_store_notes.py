@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
-from edge_agent.journal.batch import OutboxRow, Priority
+from edge_agent.journal.batch import Counts, OutboxRow, Priority
 from edge_agent.journal.eviction import Cause
+from edge_agent.journal.opening import Damaged
 from edge_agent.notes import Notes
 from edge_agent.store_notes import StoreNotes
 from fleet_contract.messages import Note, NoteKind, decode
@@ -24,6 +26,18 @@ class VirtualTime:
         self.timers = [timer for timer in self.timers if timer[0] > self.now]
         for _, call in due:
             call()
+
+
+def test_a_damaged_file_is_told_of_with_what_it_held_if_that_can_be_read() -> None:
+    time = VirtualTime()
+    rows: list[OutboxRow] = []
+    told = StoreNotes(Notes("d", rows.append), time)
+    told.set_aside(Damaged(Path("/x/agent.db.damaged-1"), Counts(journal_rows=7, outbox_rows=5)))
+    told.set_aside(Damaged(Path("/x/agent.db.damaged-2"), None))
+    readable, unreadable = (decode(row.payload, Note) for row in rows)
+    assert readable.fields == {"set_aside": "/x/agent.db.damaged-1", "outbox_rows": 5, "journal_rows": 7}
+    assert "5 rows in the outbox and 7 events" in readable.detail
+    assert unreadable.fields == {"set_aside": "/x/agent.db.damaged-2"}
 
 
 def test_the_first_eviction_is_told_at_once_and_the_others_together_a_minute_later() -> None:

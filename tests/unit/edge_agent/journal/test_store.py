@@ -166,7 +166,8 @@ def test_a_damaged_file_is_set_aside_and_a_fresh_one_made(tmp_path: Path, loop: 
     path.write_bytes(b"this is no database" * 1000)
     store = Store(path, StoreSettings(), loop.post)
     assert store.set_aside is not None
-    assert store.set_aside.read_bytes() == b"this is no database" * 1000
+    assert store.set_aside.path.read_bytes() == b"this is no database" * 1000
+    assert store.set_aside.held is None
     assert commit(loop, store, Batch(journal=[event(1)])) == [None]
     assert store.close()
 
@@ -182,8 +183,34 @@ def test_damage_inside_the_file_is_found_at_start(tmp_path: Path, loop: Loop) ->
         file.write(os.urandom(4096 * 6))
     store = Store(path, StoreSettings(), loop.post)
     assert store.set_aside is not None
+    assert store.set_aside.held is not None
+    assert store.set_aside.held.journal_rows == 200
     assert store.stream != stream
     assert store.close()
+
+
+def test_the_wal_of_a_damaged_file_goes_with_it_and_into_no_fresh_one(tmp_path: Path, loop: Loop) -> None:
+    running = Store(tmp_path / "agent.db", StoreSettings(), loop.post)
+    commit(loop, running, Batch(outbox=[row()], values={"a": b"b"}))
+    folder = tmp_path / "after-a-crash"
+    folder.mkdir()
+    for name in ("agent.db", "agent.db-wal", "agent.db-shm"):
+        (folder / name).write_bytes((tmp_path / name).read_bytes())
+    wal = (folder / "agent.db-wal").read_bytes()
+    assert running.close()
+    with (folder / "agent.db").open("r+b") as file:
+        file.write(b"not a database!!")
+    store = Store(folder / "agent.db", StoreSettings(), loop.post)
+    assert store.set_aside is not None
+    aside = store.set_aside.path
+    assert aside.with_name(f"{aside.name}-wal").read_bytes() == wal
+    assert (store.values(), store.counts.outbox_rows) == ({}, 0)
+    assert commit(loop, store, Batch(outbox=[row()])) == [None]
+    assert store.close()
+    again = Store(folder / "agent.db", StoreSettings(), loop.post)
+    assert (again.set_aside, again.counts.outbox_rows) == (None, 1)
+    assert aside.exists()
+    assert again.close()
 
 
 def test_the_file_of_a_newer_release_is_refused_and_left_alone(tmp_path: Path, loop: Loop) -> None:
