@@ -29,6 +29,7 @@ FORMATS: Final[dict[str, str]] = {
     "zigbee2mqtt": "edge_agent.ingest.zigbee2mqtt:Zigbee2mqttFormat",
     "fiware": "edge_agent.ingest.fiware:FiwareFormat",
     "tasmota": "edge_agent.ingest.tasmota:TasmotaFormat",
+    "shelly": "edge_agent.ingest.shelly:ShellyFormat",
 }
 """Name to module and class, which is called with the source's IngestSettings."""
 MAX_STREAMS: Final = 10_000
