@@ -47,6 +47,8 @@ class Account:
     """Results that the log demands and nobody has, and that nothing below excuses."""
     repeated: int = 0
     unexpected: int = 0
+    kept: int = 0
+    """Dead letters in the device's store."""
     untold: int = 0
     """Dead letters without a note at the controller."""
     told_again: int = 0
@@ -158,6 +160,9 @@ def draw_up(world: World) -> Account:
     account.drops = {key: value for key, value in counters.items() if is_drop(key, conditions.qos) and value}
     account.qos0_overflow = sum(value for key, value in counters.items() if key.endswith("qos0_overflow"))
     account.defects = {key: counters[key] for key in DEFECTS if counters.get(key)}
+    account.kept = status["dead_letters"]
+    if conditions.qos and world.before_damage is None and account.kept < account.unreadable:
+        account.complaints.append(f"{account.unreadable} unreadable events, kept are {account.kept}")
     if conditions.qos and world.agent.starts == 1 and counters.get("dead_not_json", 0) < account.unreadable:
         account.complaints.append(f"{account.unreadable} unreadable events, counted are {counters.get('dead_not_json', 0)}")
     account.holes = count_holes(world)

@@ -105,8 +105,8 @@ def disk_full(world: World, moments: random.Random) -> None:
     if not can_mount():
         print("not root: the kernel refuses the agent's writes by RLIMIT_FSIZE, instead of a tmpfs that is full")
         pid = world.agent.pid
-        largest = max(path.stat().st_size for path in world.state.glob("agent.db*"))
-        old = resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+        old = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, old[1]))
         until(lambda: refusals(world) > before, "the agent meets the refused writes", 30.0)
         time.sleep(moments.uniform(*_FREE_AGAIN_AFTER))
         resource.prlimit(pid, resource.RLIMIT_FSIZE, old)
