@@ -47,6 +47,12 @@ def test_slope_is_that_of_a_least_squares_line() -> None:
     assert value("slope", per="step") == pytest.approx(scipy.stats.linregress(range(4), FLOW).slope)
 
 
+def test_a_fast_window_keeps_its_digits_though_it_is_long_after_1970() -> None:
+    steps = np.arange(64)
+    times = 1_700_000_000.0 + steps / 2.0**20  # exact in binary
+    assert value("slope", steps, times) == pytest.approx(2.0**20 * 3600, rel=1e-9)
+
+
 def test_dropped_events_leave_the_others_at_their_own_times_and_steps() -> None:
     gap = [1.0, None, 2.0, 6.0]
     assert value("slope", gap, missing="drop") == pytest.approx(scipy.stats.linregress([0, 1, 2], [1, 2, 6]).slope)

@@ -40,3 +40,22 @@ def test_a_missing_file_or_a_wrong_manifest_leaves_nothing_behind(tmp_path: Path
         build_bundle(folder, tmp_path / "bundle.tar")
     assert wrong.value.reason is Reason.MANIFEST_INVALID
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize(
+    ("feature", "text"),
+    [
+        ('{ op = "mode", input = "temperature" }', r"features\[0\]: 'mode' is no operation"),
+        ('{ op = "last", input = "temperature", args = { k = 2 } }', r"features\[0\]: last: unknown argument 'k'"),
+    ],
+)
+def test_a_bundle_whose_features_no_device_can_compute_is_not_built(
+    tmp_path: Path, model_folder: Callable[..., Path], feature: str, text: str
+) -> None:
+    manifest = model_folder("frost") / "model.toml"
+    right = '{ op = "last", input = "temperature" }'
+    assert right in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(right, feature))
+    with pytest.raises(BundleError, match=text) as refused:
+        build_bundle(manifest.parent, tmp_path / "bundle.tar")
+    assert refused.value.reason is Reason.MANIFEST_INVALID
