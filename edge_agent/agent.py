@@ -25,6 +25,7 @@ from edge_agent.link.session import Link
 from edge_agent.logs import set_up
 from edge_agent.loop import Loop
 from edge_agent.model_switch import BundleStage, ModelSwitch
+from edge_agent.outbox.drain import Drain
 from edge_agent.outbox.sender import Sender
 from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.rebirths import Rebirths
@@ -138,7 +139,7 @@ class Agent:
             filters=[(down_filter(settings.device), 1)],
             will=self.slots.will,
         )
-        self.fleet_sender = Sender(self.fleet, self.store, self.loop, FLEET)
+        self.fleet_sender = Sender(self.fleet, self.store, self.loop, FLEET, drain=self._new_drain())
         self.uplink.attach(self.fleet, self.fleet_sender, {Up.BIRTH: self.slots.birth, Up.REPORTED: self.slots.reported})
         self.site_handler = SiteHandler(self.engine)
         self.site = Link(
@@ -151,9 +152,12 @@ class Agent:
             replay_retained=False,
         )
         self.rebirths = Rebirths(self.site)
-        self.site_sender = Sender(self.site, self.store, self.loop, SITE)
+        self.site_sender = Sender(self.site, self.store, self.loop, SITE, drain=self._new_drain())
         self.site_handler.attach(self.site_sender)
         self.engine.attach(self.site)
+
+    def _new_drain(self) -> Drain:
+        return Drain(self.settings.store.drain_rate, self.settings.store.drain_jitter)
 
     # ---- running
 

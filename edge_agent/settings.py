@@ -227,6 +227,10 @@ class StoreSettings:
     max_dead_letter_bytes: Size = 16 * 1024**2
     min_free_bytes: Size = 16 * 1024**2
     """Of the disk, kept free by refusing new rows."""
+    drain_rate: float = 1000.0
+    """Rows per second of a backlog that are sent on top of new ones; notes are not limited. 0 is no limit."""
+    drain_jitter: Duration = 2.0
+    """A backlog waits a random part of this after a connect, so that devices that come back together do not send together."""
     ballast_bytes: Size = 8 * 1024**2
     """A file of this size is given up when the disk is full, so that the outbox can drain; 0 is none."""
 
