@@ -15,6 +15,7 @@ TOPICS: Final[tuple[tuple[str, str], ...]] = (
     ("ttn", r"v3/[^/]+/devices/[^/]+/.+"),
     ("zigbee2mqtt", r"zigbee2mqtt/.+"),
     ("tasmota", r"(?:tele|stat|cmnd)/.+/[A-Z][A-Za-z]*[0-9]*|.+/tele/[A-Z]+[0-9]*"),
+    ("shelly", r".+/events/rpc|.+/status/(?:[a-z0-9_]+:[0-9]+|sys|wifi|eth|cloud|mqtt|ble|ws|ui)"),
     ("fiware", r"/?json/[^/]*/[^/]+/(?:attrs(?:/.+)?|cmdexe|configuration/.+)|/[^/]+/[^/]+/(?:attrs(?:/.+)?|cmd)"),
 )
 CONTENT_TYPES: Final[Mapping[str, str]] = {

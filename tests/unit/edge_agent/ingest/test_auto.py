@@ -43,6 +43,9 @@ def message(topic: str, payload: Any, content_type: str | None = None, user: dic
         ("tele/plug/LWT", "tasmota"),
         ("stat/plug/STATUS8", "tasmota"),
         ("plug/tele/SENSOR", "tasmota"),
+        ("shellyplus1-a8032ab12345/events/rpc", "shelly"),
+        ("barn/pump/status/switch:0", "shelly"),
+        ("barn/pump/status/sys", "shelly"),
         ("/json/key/dev/attrs", "fiware"),
         ("json/key/dev/attrs/t", "fiware"),
         ("/key/dev/attrs", "fiware"),
@@ -92,6 +95,10 @@ def test_the_topic_goes_before_the_payload(topic: str, name: str, payload: bytes
 )
 def test_otherwise_content_type_and_payload_tell(payload: Any, content_type: Any, user: Any, name: str) -> None:
     assert AutoFormat(SETTINGS).format_of(message("farm/a", payload, content_type, user)) == name
+
+
+def test_a_topic_of_ones_own_with_the_word_status_is_no_shelly() -> None:
+    assert AutoFormat(SETTINGS).format_of(message("barn/status/pump", {"x": 1})) == "json"
 
 
 def test_every_row_names_a_format() -> None:
