@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-from edge_agent.ingest.events import DeadLetter, Decoded
+from edge_agent.ingest.events import DeadLetter, Decoded, Reading
 from edge_agent.ingest.port import NO_PROPERTIES, Explain, Message, PayloadFormat, StatefulFormat, ignore
 from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 ENTRY_POINTS: Final = "smallhold.formats"
 FORMATS: Final[dict[str, str]] = {
-    "auto": "edge_agent.ingest.auto:AutoFormat",
     "json": "edge_agent.ingest.json_format:JsonFormat",
     "sparkplug": "edge_agent.ingest.sparkplug:SparkplugFormat",
     "text": "edge_agent.ingest.text_format:TextFormat",
@@ -33,6 +32,12 @@ FORMATS: Final[dict[str, str]] = {
     "shelly": "edge_agent.ingest.shelly:ShellyFormat",
 }
 """Name to module and class, which is called with the source's IngestSettings."""
+MAX_TOPIC: Final = 1024
+"""Characters of a topic, which is the device of each reading in many formats; MQTT would allow 65,535."""
+MAX_CHARACTERS: Final = 16 * 1024**2
+"""Of all texts in the readings of one message: a long device id over thousands of values must not fill memory and journal."""
+_SMALL: Final = 4096
+"""A payload of so few bytes cannot become much, and its readings are not measured."""
 MAX_STREAMS: Final = 10_000
 """States that one source remembers; a hostile sender must not fill the memory."""
 
@@ -122,18 +127,38 @@ class Ingest:
         explain: Explain = ignore,
     ) -> Decoded | DeadLetter:
         """What one message holds; never raises."""
+        if len(topic) > MAX_TOPIC:
+            return DeadLetter(Reason.TOO_LARGE, f"the topic has {len(topic)} characters, allowed are {MAX_TOPIC}")
         try:
             state = None
             if self._stateful is not None:
                 stream = self._stateful.stream_of(topic)
                 state = None if stream is None else self._states.get(stream)
-            return self._format.decode(Message(topic, payload, properties, retain), state, explain)
+            decoded = self._format.decode(Message(topic, payload, properties, retain), state, explain)
+            return decoded if len(payload) <= _SMALL else within_bounds(decoded)
         except RecursionError:
             return DeadLetter(Reason.TOO_DEEP, "nested too deeply")
         except Exception as error:  # the room's boundary: counted, logged, and the intake goes on
             self.errors += 1
             log.exception("a payload broke its decoder", extra={"topic": topic, "format": self.settings.format})
             return DeadLetter(Reason.WRONG_SHAPE, f"{type(error).__name__}: {error}")
+
+
+def within_bounds(decoded: Decoded | DeadLetter) -> Decoded | DeadLetter:
+    """The same, or a dead letter if its readings repeat so much that they are many times the payload."""
+    if isinstance(decoded, DeadLetter):
+        return decoded
+    characters = 0
+    for event in decoded.events:
+        characters += len(event.device) + len(event.name) + len(event.time or "")
+        if isinstance(event, Reading):
+            characters += len(event.quantity) + len(event.unit or "")
+            if event.attributes:
+                characters += sum(len(item) for item in event.attributes.values() if type(item) is str)
+    if characters > MAX_CHARACTERS:
+        detail = f"the texts of its {len(decoded.events)} readings have {characters} characters, allowed are {MAX_CHARACTERS}"
+        return DeadLetter(Reason.TOO_LARGE, detail)
+    return decoded
 
 
 def decode(

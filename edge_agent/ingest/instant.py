@@ -9,18 +9,16 @@ from zoneinfo import ZoneInfo
 MILLISECONDS_FROM: Final = 100_000_000_000
 """Numbers below are seconds since 1970, others milliseconds: as seconds this is the year 5138, as milliseconds 1973."""
 
+MAX_TEXT: Final = 80
+"""Characters of a time: 40 digits behind the second and a zone have room, and no more is repeated in each reading."""
+
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})([.,][0-9]+)?)?)?\s?"
     r"([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
 _PLAIN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]+)?Z").fullmatch
 """What nearly every sensor sends, and needs no rewriting."""
-_NUMBER = re.compile(r"([0-9]{1,15})(?:\.([0-9]+))?").fullmatch
-"""A moment since 1970 as nearly every sensor sends it: no sign, no exponent."""
-_MILLISECOND_DIGITS: Final = len(str(MILLISECONDS_FROM))
-_MAX_FRACTION: Final = 39
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - only its sum with seconds is formatted
 
 
 def zone(name: str) -> tzinfo:
@@ -86,6 +84,8 @@ def format_micros(micros: int) -> str | None:
 
 
 def _read_text(value: str, naive: tzinfo) -> tuple[str, bool]:
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"{value[:64]!r}… is longer than a time")
     if _PLAIN(value):
         datetime.fromisoformat(value)
         return value, False
@@ -120,17 +120,6 @@ def _offset(moment: datetime, naive: tzinfo) -> str:
 
 
 def _read_number(value: int | float | Decimal) -> str:
-    found = _NUMBER(str(value))
-    if found is not None:
-        head, fraction = found.groups("")
-        if len(head) >= _MILLISECOND_DIGITS:
-            head, fraction = head[:-3], head[-3:] + fraction
-        try:
-            moment = _NAIVE_EPOCH + timedelta(seconds=int(head))
-        except OverflowError as error:
-            raise ValueError(f"{str(value)[:64]} is not a time since 1970") from error
-        fraction = fraction.rstrip("0")[:_MAX_FRACTION]
-        return f"{moment.isoformat()}.{fraction}Z" if fraction else f"{moment.isoformat()}Z"
     exact = value if isinstance(value, Decimal) else Decimal(value) if isinstance(value, int) else Decimal(repr(value))
     if not exact.is_finite() or abs(exact) >= 10**15:
         raise ValueError(f"{str(value)[:64]} is not a time since 1970")

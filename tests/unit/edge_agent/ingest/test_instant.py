@@ -67,3 +67,10 @@ def test_any_value_gives_a_time_or_a_value_error(value: object) -> None:
     except ValueError:
         return
     seconds(text)
+
+
+def test_a_time_of_endless_digits_is_refused() -> None:
+    whole = "2024-05-01T10:00:00."
+    assert read_time(f"{whole}{'1' * 40}+02:00", UTC) == (f"{whole}{'1' * 40}+02:00", False)
+    with pytest.raises(ValueError, match="longer than a time"):
+        read_time(f"{whole}{'1' * 100}Z", UTC)
