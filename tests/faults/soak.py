@@ -192,24 +192,26 @@ COLUMNS: Final = {
 
 
 def summary(lines: Iterable[Mapping[str, Any]]) -> str:
-    """A table by case. Pure."""
+    """A table by case, and below it what failed. Pure."""
     cases: dict[str, list[Mapping[str, Any]]] = {case.name: [] for case in CASES}
+    everything: list[Mapping[str, Any]] = []
     for line in lines:
         cases[line["case"]].append(line)
+        everything.append(line)
     width = max(map(len, cases))
-    heads = ("runs", "failed", *COLUMNS, "s/run")
-    rows = [" ".join([" " * width, *(f"{head:>10}" for head in heads)])]
-    for name, runs in cases.items():
-        accounts = [run.get("account", {}) for run in runs]
-        seconds = sum(run.get("total_s", 0.0) for run in runs) / max(1, len(runs))
-        cells = (
-            len(runs),
-            sum(1 for run in runs if run["failures"]),
-            *(sum(account.get(key, 0) for account in accounts) for key in COLUMNS.values()),
-            round(seconds, 1),
-        )
-        rows.append(" ".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in cells)]))
+    rows = [" ".join([" " * width, *(f"{head:>10}" for head in ("runs", "failed", *COLUMNS, "s/run"))])]
+    for name, runs in [*cases.items(), ("all", everything)]:
+        rows.append(" ".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in _cells(runs))]))
+    failed = [line for line in everything if line["failures"]]
+    rows += [f"seed {line['seed']} failed ({line['case']}): {'; '.join(line['failures'])}" for line in failed]
     return "\n".join(rows)
+
+
+def _cells(runs: Sequence[Mapping[str, Any]]) -> list[float]:
+    accounts = [run.get("account", {}) for run in runs]
+    seconds = sum(run.get("total_s", 0.0) for run in runs) / max(1, len(runs))
+    sums = [sum(account.get(key, 0) for account in accounts) for key in COLUMNS.values()]
+    return [len(runs), sum(1 for run in runs if run["failures"]), *sums, round(seconds, 1)]
 
 
 if __name__ == "__main__":

@@ -55,11 +55,12 @@ def test_a_failed_seed_gives_exit_status_1_also_when_it_was_played_earlier(tmp_p
 
 def test_the_table_sums_up_by_case() -> None:
     again = len(CASES)
-    table = summary(
-        [line(0, []), line(again, ["missing results: 1"]), {"case": "nothing", "seed": 2 * again, "failures": ["no end"]}]
-    )
+    ended = {"case": "nothing", "seed": 2 * again, "failures": ["exit status 1"]}
+    table = summary([line(0, []), line(again, ["missing results: 1"]), ended])
     row = next(row for row in table.splitlines() if row.startswith("nothing"))
     assert row.split()[:5] == ["nothing", "3", "2", "20", "0"]
+    assert table.splitlines()[-3].split()[:4] == ["all", "3", "2", "20"]
+    assert table.endswith(f"seed {2 * again} failed (nothing): exit status 1")
 
 
 @pytest.mark.parametrize(
