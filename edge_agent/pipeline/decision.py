@@ -35,7 +35,7 @@ class DecisionState(msgspec.Struct, array_like=True, frozen=True):
 NEW: Final = DecisionState()
 
 
-class Decided(NamedTuple):
+class Decided(msgspec.Struct, frozen=True):
     """What becomes of one window."""
 
     outcome: Outcome

@@ -46,6 +46,8 @@ def window_as_json(window: ClosedWindow) -> bytes:
 
 def _events(window: ClosedWindow) -> EventsRef:
     events = window.events
+    if len(events) == 1:  # the usual case
+        return EventsRef(count=1, ids=(events[0].event_id,))
     if len(events) <= LISTED_IDS:
         return EventsRef(count=len(events), ids=tuple(event.event_id for event in events))
     digest = sha256("\n".join(event.event_id for event in events).encode()).hexdigest()
