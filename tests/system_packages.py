@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 PROGRAMS = {
+    "gcc": "gcc",
     "faketime": "faketime",
     "mosquitto": "mosquitto",
     "systemd-analyze": "systemd",
