@@ -13,7 +13,7 @@ from edge_agent.ingest.envelope import event_time
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
-from edge_agent.ingest.measured import Meanings, Readings, WrongShape, meaning, member, parse_object, quality_of
+from edge_agent.ingest.measured import Meanings, Readings, Told, WrongShape, meaning, member, parse_object, quality_of
 from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.quantities import name_quantity, unit_of
 from edge_agent.settings import IngestSettings
@@ -68,8 +68,10 @@ class ChirpstackFormat:
         try:
             device = _device(document, levels) or topic
             own_id = member(document, "deduplicationId", str, "deduplicationId") or None
-            readings = Readings(device, time, quality_of(time, naive, retain), explain)
-            read(document, readings, explain)
+            told = Told(explain)
+            readings = Readings(device, time, quality_of(time, naive, retain), told)
+            read(document, readings, told)
+            told.rest(document, readings.events)
         except WrongShape as error:
             return DeadLetter(Reason.WRONG_SHAPE, str(error))
         return Decoded(tuple(readings.events), own_id, time)

@@ -73,9 +73,17 @@ def event_time(found: Any, path: str, zone: tzinfo, payload: bytes) -> tuple[str
     """
     if found is MISSING or found is None:
         return None, False
-    if type(found) is float:
+    if type(found) is float and not _is_exact(found, payload):
         found = find_exactly(payload, path)
     try:
         return read_time(found, zone)
     except (ValueError, OverflowError) as error:
         return DeadLetter(Reason.BAD_TIME, f"{path}: {error}")
+
+
+def _is_exact(number: float, payload: bytes) -> bool:
+    """Whether the payload holds a number with exactly these digits, and once: then none were lost when it became a float."""
+    text = repr(number).encode()
+    place = payload.find(text)
+    after = payload[place + len(text) : place + len(text) + 1]
+    return place >= 0 and after in b",}] \t\r\n" and payload.find(text, place + 1) < 0

@@ -18,7 +18,12 @@ _RFC3339 = re.compile(
 )
 _PLAIN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]+)?Z").fullmatch
 """What nearly every sensor sends, and needs no rewriting."""
+_NUMBER = re.compile(r"([0-9]{1,15})(?:\.([0-9]+))?").fullmatch
+"""A moment since 1970 as nearly every sensor sends it: no sign, no exponent."""
+_MILLISECOND_DIGITS: Final = len(str(MILLISECONDS_FROM))
+_MAX_FRACTION: Final = 39
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - only its sum with seconds is formatted
 
 
 def zone(name: str) -> tzinfo:
@@ -120,6 +125,17 @@ def _offset(moment: datetime, naive: tzinfo) -> str:
 
 
 def _read_number(value: int | float | Decimal) -> str:
+    found = _NUMBER(str(value))
+    if found is not None:
+        head, fraction = found.groups("")
+        if len(head) >= _MILLISECOND_DIGITS:
+            head, fraction = head[:-3], head[-3:] + fraction
+        try:
+            moment = _NAIVE_EPOCH + timedelta(seconds=int(head))
+        except OverflowError as error:
+            raise ValueError(f"{str(value)[:64]} is not a time since 1970") from error
+        fraction = fraction.rstrip("0")[:_MAX_FRACTION]
+        return f"{moment.isoformat()}.{fraction}Z" if fraction else f"{moment.isoformat()}Z"
     exact = value if isinstance(value, Decimal) else Decimal(value) if isinstance(value, int) else Decimal(repr(value))
     if not exact.is_finite() or abs(exact) >= 10**15:
         raise ValueError(f"{str(value)[:64]} is not a time since 1970")

@@ -3,12 +3,12 @@
 Shared by the formats that are the JSON of one make of device or network server.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
 from edge_agent.ingest.events import DeadLetter, Reading, Value
-from edge_agent.ingest.json_document import parse
-from edge_agent.ingest.port import Explain
+from edge_agent.ingest.json_document import leaves, parse
+from edge_agent.ingest.port import Explain, ignore
 from edge_agent.ingest.unit_conversion import convert, is_converted, senml_unit
 from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
@@ -104,6 +104,36 @@ class Readings:
         else:
             unit = None
         self.events.append(Reading(self._device, quantity, value, unit, self._time, name, quality, attributes))
+
+
+class Told:
+    """An explanation that knows what it has been told, so that it can tell the rest: what of a message is no measurement."""
+
+    def __init__(self, explain: Explain) -> None:
+        self._explain = explain
+        self._paths: set[str] = set()
+
+    def __call__(self, path: str, why: str) -> None:
+        """Tell of a value, or of all below a path."""
+        self._paths.add(path)
+        self._explain(path, why)
+
+    def rest(self, document: Mapping[str, Any], events: Iterable[Reading]) -> None:
+        """Tell of each leaf of the document that neither gave a reading nor was told of."""
+        if self._explain is ignore:
+            return
+        given = {event.name for event in events}
+        for path, _ in leaves(document, ""):
+            if path not in given and not self._knows(path):
+                self._explain(path, "tells about the message or its sender")
+
+    def _knows(self, path: str) -> bool:
+        cut = len(path)
+        while cut >= 0:
+            if path[:cut] in self._paths:
+                return True
+            cut = path.rfind(".", 0, cut)
+        return False
 
 
 def parse_object(settings: IngestSettings, payload: bytes) -> dict[str, Any] | DeadLetter:

@@ -15,7 +15,7 @@ from edge_agent.ingest.envelope import event_time
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
-from edge_agent.ingest.measured import NO_ATTRIBUTES, Meanings, Readings, WrongShape, member, parse_object, quality_of
+from edge_agent.ingest.measured import NO_ATTRIBUTES, Meanings, Readings, Told, WrongShape, member, parse_object, quality_of
 from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.shelly_components import CELSIUS_OF, NOT_READINGS, PHASES, component_meaning, system_reading
 from edge_agent.ingest.shelly_status import NOTHING, StatusNames, remember
@@ -74,8 +74,10 @@ class ShellyFormat:
         try:
             if place.component is not None:
                 names = StatusNames(known, False)
-                readings = Readings(place.prefix, None, quality_of(None, False, retain), explain)
-                self._read({place.component: document}, names, readings, explain)
+                told = Told(explain)
+                readings = Readings(place.prefix, None, quality_of(None, False, retain), told)
+                self._read({place.component: document}, names, readings, told)
+                told.rest({place.component: document}, readings.events)
                 own = f"{place.component}."
                 others = frozenset(name for name in known if not name.startswith(own))
                 return _decoded(readings, None, known, remember(others, names.present))
@@ -93,8 +95,10 @@ class ShellyFormat:
             names = StatusNames(known, partial)
             device = member(document, "src", str, "src") or place.prefix
             flags = quality_of(*timed, retain, *(("partial",) if partial else ()))
-            readings = Readings(device, timed[0], flags, explain)
-            self._read(params, names, readings, explain)
+            told = Told(explain)
+            readings = Readings(device, timed[0], flags, told)
+            self._read(params, names, readings, told)
+            told.rest(document | {"params": {}} | params, readings.events)
             return _decoded(readings, timed[0], known, names.after())
         except WrongShape as error:
             return DeadLetter(Reason.WRONG_SHAPE, str(error))

@@ -11,7 +11,7 @@ from edge_agent.ingest.envelope import event_time, topic_device
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
-from edge_agent.ingest.measured import NO_ATTRIBUTES, Meanings, Readings, parse_object, quality_of
+from edge_agent.ingest.measured import NO_ATTRIBUTES, Meanings, Readings, Told, parse_object, quality_of
 from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.quantities import name_quantity, unit_of
 from edge_agent.settings import IngestSettings
@@ -91,16 +91,18 @@ class TasmotaFormat:
             device = topic_device(self._settings, topic)
         else:
             device = "/".join(above[1:] if above[:1] == ["tele"] else [level for level in above if level != "tele"])
-        readings = Readings(device or topic, timed[0], quality_of(*timed, retain), explain)
+        told = Told(explain)
+        readings = Readings(device or topic, timed[0], quality_of(*timed, retain), told)
         meanings = self._of_units(document)
         for key, value in document.items():
             if type(value) is dict:
-                self._add_sensor(key, value, readings, meanings, explain)
+                self._add_sensor(key, value, readings, meanings, told)
             elif value is None:
-                explain(key, "null: nothing of it is known")
+                told(key, "null: nothing of it is known")
             elif key not in _NOT_READINGS:
                 for path, leaf in leaves(value, key):
                     readings.add(path, leaf, meanings(path))
+        told.rest(document, readings.events)
         return Decoded(tuple(readings.events), None, timed[0])
 
     def _of_units(self, document: Mapping[str, Any]) -> Meanings:

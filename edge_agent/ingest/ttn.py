@@ -11,7 +11,7 @@ from edge_agent.ingest.envelope import event_time
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
-from edge_agent.ingest.measured import Meaning, Meanings, Readings, WrongShape, meaning, member, parse_object, quality_of
+from edge_agent.ingest.measured import Meaning, Meanings, Readings, Told, WrongShape, meaning, member, parse_object, quality_of
 from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.quantities import name_quantity, unit_of
 from edge_agent.settings import IngestSettings
@@ -81,11 +81,11 @@ class TtnFormat:
         if isinstance(document, DeadLetter):
             return document
         try:
-            return self._read(document, levels, message, explain)
+            return self._read(document, levels, message, Told(explain))
         except WrongShape as error:
             return DeadLetter(Reason.WRONG_SHAPE, str(error))
 
-    def _read(self, document: dict[str, Any], levels: list[str], message: Message, explain: Explain) -> Decoded | DeadLetter:
+    def _read(self, document: dict[str, Any], levels: list[str], message: Message, explain: Told) -> Decoded | DeadLetter:
         uplink = member(document, _UPLINK, dict, _UPLINK)
         if uplink is None:
             return DeadLetter(Reason.WRONG_SHAPE, f"{_UPLINK}: missing")
@@ -127,6 +127,7 @@ class TtnFormat:
             for key, means in (("rssi", _RSSI), ("snr", _SNR)):
                 if received[best].get(key) is not None:
                     readings.add(f"{_RECEIVED}.{best}.{key}", received[best][key], means, attributes)
+        explain.rest(document, readings.events)
         events = tuple(readings.events)
         return Decoded(events, None, events[0].time if events else timed[0])
 

@@ -15,24 +15,25 @@ _NAMES: Final[dict[str, str]] = {
     "%": "/100",
     "L": "l",
 }
-_ONE: Final = Decimal(1)
-_CONVERSIONS: Final[dict[str, tuple[str, Decimal, Decimal, Decimal]]] = {
+_CONVERSIONS: Final[dict[str, tuple[str, Decimal | None, Decimal, Decimal | None]]] = {
     # the unit's name at the device: SenML unit, offset to add first, factor, divisor
     "F": ("Cel", Decimal(-32), Decimal(5), Decimal(9)),
-    "mmHg": ("hPa", Decimal(0), Decimal("1.33322387415"), _ONE),
-    "inHg": ("hPa", Decimal(0), Decimal("33.86388640341"), _ONE),
-    "kPa": ("hPa", Decimal(0), Decimal(10), _ONE),
-    "mV": ("V", Decimal(0), _ONE, Decimal(1000)),
-    "mWh": ("Wh", Decimal(0), _ONE, Decimal(1000)),
-    "kn": ("m/s", Decimal(0), Decimal(1852), Decimal(3600)),
-    "mph": ("m/s", Decimal(0), Decimal("0.44704"), _ONE),
-    "ft/s": ("m/s", Decimal(0), Decimal("0.3048"), _ONE),
-    "yd/s": ("m/s", Decimal(0), Decimal("0.9144"), _ONE),
-    "uS/cm": ("dS/m", Decimal(0), _ONE, Decimal(1000)),
-    "fraction RH": ("%RH", Decimal(0), Decimal(100), _ONE),
+    "mmHg": ("hPa", None, Decimal("1.33322387415"), None),
+    "inHg": ("hPa", None, Decimal("33.86388640341"), None),
+    "kPa": ("hPa", None, Decimal(10), None),
+    "mV": ("V", None, Decimal("0.001"), None),
+    "mWh": ("Wh", None, Decimal("0.001"), None),
+    "kn": ("m/s", None, Decimal(1852), Decimal(3600)),
+    "mph": ("m/s", None, Decimal("0.44704"), None),
+    "ft/s": ("m/s", None, Decimal("0.3048"), None),
+    "yd/s": ("m/s", None, Decimal("0.9144"), None),
+    "uS/cm": ("dS/m", None, Decimal("0.001"), None),
+    "fraction RH": ("%RH", None, Decimal(100), None),
 }
 _KEPT_DIGITS: Final = 6
 """Digits that a result keeps behind the last one sent: enough to lose nothing, and no noise."""
+_STEPS: Final = tuple(Decimal(1).scaleb(-places) for places in range(32))
+"""One in the last place, by the number of places."""
 
 
 def senml_unit(unit: str) -> str:
@@ -49,11 +50,20 @@ def is_converted(unit: str) -> bool:
 def convert(value: float, unit: str) -> float | None:
     """A number sent in a unit that `is_converted`, in its SenML unit; None where the result is beyond what a float holds."""
     _, offset, factor, divisor = _CONVERSIONS[unit]
-    sent = Decimal(value) if type(value) is int else Decimal(repr(value))
-    exponent = sent.as_tuple().exponent
-    exact = (sent + offset) * factor / divisor
-    places = _KEPT_DIGITS - min(exponent, 0) if isinstance(exponent, int) else _KEPT_DIGITS
-    with suppress(InvalidOperation):  # more digits than the context holds: nothing to round away
-        exact = exact.quantize(_ONE.scaleb(-places))
+    text = repr(value)
+    exact = Decimal(text)
+    if offset is not None:
+        exact += offset
+    exact *= factor
+    if divisor is not None:
+        exact /= divisor
+    places = _KEPT_DIGITS
+    if "e" in text:
+        places += max(-int(text[text.index("e") + 1 :]), 0) + text.find("e")
+    elif "." in text:
+        places += len(text) - text.index(".") - 1
+    if places < len(_STEPS):
+        with suppress(InvalidOperation):  # more digits than the context holds: nothing to round away
+            exact = exact.quantize(_STEPS[places])
     result = float(exact)
     return result if isfinite(result) else None

@@ -12,7 +12,7 @@ from edge_agent.ingest.envelope import event_time, topic_device
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
-from edge_agent.ingest.measured import Meaning, Meanings, Readings, meaning, parse_object, quality_of
+from edge_agent.ingest.measured import Meaning, Meanings, Readings, Told, meaning, parse_object, quality_of
 from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.quantities import known_quantity, name_quantity, unit_of
 from edge_agent.settings import IngestSettings
@@ -80,17 +80,19 @@ class Zigbee2mqttFormat:
         if isinstance(timed, DeadLetter):
             return timed
         device = name if self._settings.device_level is None else topic_device(self._settings, topic)
-        readings = Readings(device, timed[0], quality_of(*timed, retain), explain)
+        told = Told(explain)
+        readings = Readings(device, timed[0], quality_of(*timed, retain), told)
         special = self._special(document)
         for key, value in document.items():
             if type(value) is dict or type(value) is list:
                 if key == "device":
-                    explain(key, "tells about the device")
+                    told(key, "tells about the device")
                     continue
                 for path, leaf in leaves(value, key):
-                    self._add(readings, path, leaf, special, explain)
+                    self._add(readings, path, leaf, special, told)
             elif key != "last_seen":
-                self._add(readings, key, value, special, explain)
+                self._add(readings, key, value, special, told)
+        told.rest(document, readings.events)
         return Decoded(tuple(readings.events), None, timed[0])
 
     def _add(self, readings: Readings, path: str, value: Any, special: Mapping[str, Meaning], explain: Explain) -> None:

@@ -221,4 +221,4 @@ def test_what_cannot_be_read_is_a_dead_letter(reader: Any, payload: bytes, reaso
 def test_a_number_too_large_for_its_unit_gives_no_reading(reader: Any) -> None:
     message = '{"A": {"Temperature": 1e308, "Pressure": 1e308}, "TempUnit": "F", "PressureUnit": "inHg"}'
     assert reader.readings(TOPIC, message).keys() == {"A.Temperature"}
-    assert reader.explain(TOPIC, message) == {"A.Pressure": "too large for its unit"}
+    assert reader.explain(TOPIC, message)["A.Pressure"] == "too large for its unit"
