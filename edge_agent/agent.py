@@ -18,14 +18,16 @@ from edge_agent.health.reporter import Reporter, Sources, to_plain
 from edge_agent.health.systemd import Notifier, Watchdog
 from edge_agent.inference.bundle_store import BundleStore
 from edge_agent.inference.models import Models
-from edge_agent.journal.batch import FLEET, SITE
+from edge_agent.journal.batch import FLEET, SITE, Batch
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
 from edge_agent.link.session import Link
 from edge_agent.logs import set_up
 from edge_agent.loop import Loop
 from edge_agent.model_switch import BundleStage, ModelSwitch
+from edge_agent.outbox.drain import Drain
 from edge_agent.outbox.sender import Sender
+from edge_agent.outputs.outputs import Outputs
 from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.rebirths import Rebirths
 from edge_agent.settings import AgentSettings
@@ -75,6 +77,7 @@ class Agent:
         pipelines = [Pipeline(item) for item in settings.pipelines]
         for pipeline in pipelines:
             pipeline.restore(self.store.pipeline_states(pipeline.settings.name))
+        self.outputs = Outputs(settings.device, settings.pipelines, self.store.values())
         self.engine = Engine(
             settings,
             self.loop,
@@ -83,6 +86,7 @@ class Agent:
             self.models,
             on_scored=self.reporter.scored,
             on_broken=self._on_broken,
+            outputs=self.outputs,
             on_request=lambda requests: self.rebirths.ask(requests),
         )
         self.store_notes = StoreNotes(self.engine.notes, self.loop)
@@ -138,22 +142,34 @@ class Agent:
             filters=[(down_filter(settings.device), 1)],
             will=self.slots.will,
         )
-        self.fleet_sender = Sender(self.fleet, self.store, self.loop, FLEET)
+        self.fleet_sender = Sender(self.fleet, self.store, self.loop, FLEET, drain=self._new_drain())
         self.uplink.attach(self.fleet, self.fleet_sender, {Up.BIRTH: self.slots.birth, Up.REPORTED: self.slots.reported})
-        self.site_handler = SiteHandler(self.engine)
+        availability = self.outputs.availability
+        self.site_handler = SiteHandler(
+            self.engine,
+            availability,
+            self.outputs.birth_topics,
+            is_event=lambda topic: bool(self.engine.routes.match(topic)),
+            on_birth=lambda topic: self._announce(self.outputs.repeat(topic)),
+        )
+        filters = dict(self.engine.routes.filters())
         self.site = Link(
             "site",
             f"{settings.device}{SITE_SUFFIX}",
             settings.site,
             self.site_handler,
             self.loop.post,
-            filters=self.engine.routes.filters(),
+            filters=[*filters.items(), *((topic, 0) for topic in sorted(self.outputs.birth_topics - filters.keys()))],
+            will=None if availability is None else self.site_handler.will,
             replay_retained=False,
         )
         self.rebirths = Rebirths(self.site)
-        self.site_sender = Sender(self.site, self.store, self.loop, SITE)
-        self.site_handler.attach(self.site_sender)
+        self.site_sender = Sender(self.site, self.store, self.loop, SITE, drain=self._new_drain())
+        self.site_handler.attach(self.site, self.site_sender)
         self.engine.attach(self.site)
+
+    def _new_drain(self) -> Drain:
+        return Drain(self.settings.store.drain_rate, self.settings.store.drain_jitter)
 
     # ---- running
 
@@ -188,6 +204,7 @@ class Agent:
             return
         if self.store.set_aside is not None:
             self.store_notes.set_aside(self.store.set_aside)
+        self._announce(self.outputs.reconcile())
         self.engine.rebuild()
         self.updater.start()
         self.fleet.start()
@@ -199,10 +216,16 @@ class Agent:
         self.notifier.send("READY=1\nSTATUS=running")
         log.info("running", extra={"start_ms": round((time.monotonic() - self.started) * 1000)})
 
+    def _announce(self, batch: Batch) -> None:
+        """Commit what Home Assistant is to be told."""
+        if batch.outbox or batch.values:
+            self.engine.add_rows(batch.outbox, batch.values)
+
     def _stop(self) -> None:
         """Bounded: what is in flight is committed or stays with the broker."""
         log.info("stopping")
         self._stopping = True
+        self.loop.run_until(self.site_handler.leave, 1.0)
         self.site.stop()
         self.loop.run_until(lambda: self.engine.idle and not self.store.busy, DRAIN_SECONDS)
         self.updater.stop()
@@ -222,6 +245,7 @@ class Agent:
     def counters(self) -> dict[str, int]:
         """All counters of the daemon under their public names."""
         total: Counter[str] = Counter(self.engine.counters)
+        total.update(self.outputs.counters)
         total.update(self.uplink.counters)
         total.update(self.store.stats())
         for name, part in (

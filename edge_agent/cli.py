@@ -20,13 +20,16 @@ from edge_agent import __version__
 DEFAULT_CONFIG: Final = "/etc/edge-agent/agent.toml"
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_DEAD_LETTER, EXIT_NO_AGENT = 0, 1, 2, 3, 4
 
+_PRIOR: Final = "an earlier message of the stream, for formats that remember; oldest first"
 _EXAMPLES: Final = {
     "run": "edge-agent run --config /etc/edge-agent/agent.toml",
     "check": "edge-agent check --config agent.toml\n"
     "SMALLHOLD_AGENT__MQTT__HOST=broker.example edge-agent check --config agent.toml",
     "decode": "edge-agent decode --format json --topic farm/north/weather payload.json\n"
     "mosquitto_sub -C 1 -t farm/north/weather | "
-    "edge-agent decode --format auto --topic farm/north/weather -",
+    "edge-agent decode --format auto --topic farm/north/weather -\n"
+    "edge-agent decode --format sparkplug --topic spBv1.0/farm/NDATA/n1 --prior spBv1.0/farm/NBIRTH/n1=birth.bin data.bin\n"
+    "edge-agent decode --config agent.toml --pipeline frost --topic farm/north/weather --explain payload.json",
     "replay": "edge-agent replay --config agent.toml --pipeline frost events.jsonl",
     "record": "edge-agent record --duration 1h events.jsonl\nedge-agent record --topic 'farm/#' --count 100 -",
     "test": "edge-agent test /etc/edge-agent/tests\nedge-agent test --only frost --junit report.xml tests/",
@@ -75,11 +78,19 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", "check a configuration without connecting anywhere", _check)
     _add_output(check)
     decode = add("decode", "print the readings in one payload as JSON lines", _decode, config=False)
-    decode.add_argument("--format", required=True, choices=("auto", "json", "text"), help="the payload's format")
+    decode.add_argument("--format", type=_format, metavar="NAME", help="the payload's format (docs/formats.md), or auto")
     decode.add_argument("--topic", required=True, help="the topic that it was published on")
-    decode.add_argument("--prior", action="append", default=[], metavar="TOPIC=FILE", help="an earlier message of the stream")
+    decode.add_argument("--prior", action="append", default=[], type=_pair, metavar="TOPIC=FILE", help=_PRIOR)
     decode.add_argument("--content-type", help="the MQTT 5 content type")
-    decode.add_argument("--property", action="append", default=[], metavar="K=V", help="an MQTT 5 user property")
+    decode.add_argument("--property", action="append", default=[], type=_pair, metavar="K=V", help="an MQTT 5 user property")
+    decode.add_argument("--config", metavar="FILE", help="configuration, with --pipeline (default: as for the other commands)")
+    decode.add_argument("--pipeline", metavar="NAME", help="decode as this pipeline's source does")
+    decode.add_argument("--naive-zone", metavar="ZONE", help="the zone of times that carry none (default: UTC)")
+    decode.add_argument("--device-level", type=int, metavar="N", help="level of the topic that is the sensor's id, from 0")
+    decode.add_argument("--device-path", metavar="PATH", help="path of the sensor's id in the payload")
+    decode.add_argument("--time-path", metavar="PATH", help="path of the event time in the payload (default: time)")
+    decode.add_argument("--explain", action="store_true", help="tell on standard error what gave which reading, or why none")
+    _add_output(decode)
     decode.add_argument("file", metavar="FILE", help="the payload, or - for standard input")
     replay = add("replay", "run recorded events through a pipeline on a virtual clock", _replay)
     replay.add_argument(
@@ -172,26 +183,27 @@ def _check(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _read(name: str) -> bytes:
-    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+def _format(name: str) -> str:
+    from edge_agent.ingest.formats import find_format
+
+    try:
+        find_format(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return name
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} has no '=' between two parts")
+    return key, value
 
 
 def _decode(options: argparse.Namespace) -> int:
-    from edge_agent.decode_command import decode_file
+    from edge_agent.decode_command import run
 
-    try:
-        payload = _read(options.file)
-        prior = [(topic, _read(name)) for topic, _, name in (item.partition("=") for item in options.prior)]
-    except OSError as error:
-        sys.stderr.write(f"edge-agent decode: {error.filename}: {error.strerror}\n")
-        return EXIT_FAILED
-    properties = [(key, value) for key, _, value in (item.partition("=") for item in options.property)]
-    lines, status = decode_file(
-        options.format, options.topic, payload, content_type=options.content_type, user=properties, prior=prior
-    )
-    for line in lines:
-        sys.stdout.buffer.write(line + b"\n")
-    return status
+    return run(options, lambda: load_settings(options.config or os.environ.get("EDGE_AGENT_CONFIG", DEFAULT_CONFIG)))
 
 
 def _replay(options: argparse.Namespace) -> int:

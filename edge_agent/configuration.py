@@ -21,6 +21,7 @@ from pydantic import ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from edge_agent.ingest.formats import find_format
+from edge_agent.outputs.rules import find_output_problems
 from edge_agent.pipeline.decision_rules import find_decision_problems
 from edge_agent.settings import AgentSettings, WindowKind
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
@@ -130,11 +131,11 @@ def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]
             zoneinfo.ZoneInfo(source.naive_zone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError):
             yield f"{key}.source.naive_zone", f"{source.naive_zone!r} is not a time zone of this system, such as Europe/Rome"
-        if pipeline.local_topic is not None and any(mark in pipeline.local_topic for mark in "+#"):
-            yield f"{key}.local_topic", "is a topic to publish to, so it holds no '+' or '#'"
         yield from _find_window_problems(key, pipeline.window)
         for name, text in find_decision_problems(pipeline.decision, has_model=pipeline.model is not None):
             yield f"{key}.decision.{name}", text
+    for position, name, text in find_output_problems(settings.device, settings.pipelines):
+        yield f"pipelines[{position}].outputs{name}", text
 
 
 def _find_window_problems(key: str, window: Any) -> Iterable[tuple[str, str]]:

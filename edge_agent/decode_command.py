@@ -1,52 +1,183 @@
-"""`edge-agent decode`: what one payload holds, as JSON lines."""
+"""`edge-agent decode`: what one payload holds, as JSON lines; on request with what gave no reading, and why."""
 
-from collections.abc import Sequence
-from typing import Final
+import dataclasses
+import json
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
-from edge_agent.ingest.events import DeadLetter
-from edge_agent.ingest.formats import decode
-from edge_agent.settings import IngestSettings
+from edge_agent.ingest.events import DeadLetter, Decoded, Text
+from edge_agent.ingest.formats import Ingest
+from edge_agent.ingest.port import Explain, ignore
+from edge_agent.settings import AgentSettings, IngestSettings
+from fleet_contract.reasons import MEANING, Reason
 
-EXIT_DEAD_LETTER: Final = 3
-AUTO: Final = "auto"
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_DEAD_LETTER = 0, 1, 2, 3
+_LONGEST_CELL: Final = 60
 
-
-def guess_format(payload: bytes) -> str:
-    """`json` for a JSON object or array, otherwise `text`."""
-    start = payload.lstrip()[:1]
-    if start in (b"{", b"["):
-        try:
-            msgspec.json.decode(payload)
-        except RecursionError:
-            return "json"  # nobody writes a text of a thousand brackets
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return "text" if start == b"[" else "json"
-        return "json"
-    return "text"
+_OVERRIDES: Final = ("format", "naive_zone", "device_level", "device_path", "time_path")
 
 
-def decode_file(
-    name: str,
+def run(options: Namespace, load_settings: Callable[[], AgentSettings]) -> int:
+    """The command; `load_settings` is called for a pipeline's source. Returns the exit status."""
+    logging.disable()  # a decoder's defect is told by the dead letter; standard error is for the explanation
+    skipped: list[tuple[str, str]] = []
+    try:
+        source = source_of(options, load_settings)
+        payload = read_payload(options.file, source.max_bytes)
+        decoded = decode_message(
+            source,
+            options.topic,
+            payload,
+            properties=properties_of(options.property, options.content_type),
+            prior=[(topic, read_payload(name, source.max_bytes)) for topic, name in options.prior],
+            refused=lambda topic, letter: _complain(f"--prior {topic}: {letter.reason}: {letter.detail}"),
+            explain=(lambda path, why: skipped.append((path, why))) if options.explain else ignore,
+        )
+    except OSError as error:
+        _complain(f"{error.filename}: {error.strerror}")
+        return EXIT_FAILED
+    except ValueError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    try:
+        for line in lines(decoded):
+            sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # whoever read it has seen enough; nothing more can be written, at the exit neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if options.explain:
+        for text in explanation_lines(list(explanation(decoded, skipped)), options.output):
+            sys.stderr.write(f"{text}\n")
+    return EXIT_DEAD_LETTER if isinstance(decoded, DeadLetter) else EXIT_OK
+
+
+def source_of(options: Namespace, load_settings: Callable[[], AgentSettings]) -> IngestSettings:
+    """How to decode: as a pipeline's source or by the defaults, and over both what the command line says; raises ValueError."""
+    if options.pipeline is not None:
+        pipelines = load_settings().pipelines
+        source = next((item.source for item in pipelines if item.name == options.pipeline), None)
+        if source is None:
+            names = ", ".join(item.name for item in pipelines) or "none"
+            raise ValueError(f"there is no pipeline {options.pipeline!r}; there are: {names}")
+    elif options.config is not None:
+        raise ValueError("--config needs --pipeline NAME")
+    elif options.format is None:
+        raise ValueError("--format NAME or --pipeline NAME is needed")
+    else:
+        source = IngestSettings(topic=options.topic)
+    said = {name: getattr(options, name) for name in _OVERRIDES if getattr(options, name) is not None}
+    return dataclasses.replace(source, **said)
+
+
+def properties_of(user: Sequence[tuple[str, str]], content_type: str | None) -> dict[str, Any]:
+    """MQTT 5 properties as a format sees them."""
+    properties: dict[str, Any] = {"user": list(user)}
+    if content_type is not None:
+        properties["content_type"] = content_type
+    return properties
+
+
+def read_payload(name: str, limit: int) -> bytes:
+    """A file, or standard input for `-`: at most one byte more than the limit, which is enough to see that it is too large."""
+    if name == "-":
+        if sys.stdin is None:
+            raise FileNotFoundError(2, "there is no standard input", "-")
+        return sys.stdin.buffer.read(limit + 1)
+    with Path(name).open("rb") as file:
+        return file.read(limit + 1)
+
+
+def decode_message(
+    settings: IngestSettings,
     topic: str,
     payload: bytes,
     *,
-    content_type: str | None = None,
-    user: Sequence[tuple[str, str]] = (),
+    properties: Mapping[str, Any] | None = None,
     prior: Sequence[tuple[str, bytes]] = (),
-) -> tuple[list[bytes], int]:
-    """The lines to print and the exit status: 0, or 3 for a dead letter.
+    refused: Callable[[str, DeadLetter], object] = lambda _topic, _letter: None,
+    explain: Explain = ignore,
+) -> Decoded | DeadLetter:
+    """What a message holds after the earlier ones of `prior` (topic and payload, oldest first); of them `refused` is told.
 
-    `name` is a format or `auto`. `prior` are earlier messages of the stream, for formats that remember; json and text do not.
+    Raises ValueError for an unknown format or zone.
     """
-    chosen = guess_format(payload) if name == AUTO else name
-    properties: dict[str, object] = {"user": list(user)}
-    if content_type is not None:
-        properties["content_type"] = content_type
-    decoded = decode(IngestSettings(topic=topic, format=chosen), topic, payload, properties)
-    encode = msgspec.json.encode
+    ingest = Ingest(settings)
+    for earlier, content in prior:
+        decoded = ingest.decode(earlier, content)
+        if isinstance(decoded, DeadLetter):
+            refused(earlier, decoded)
+        else:
+            ingest.accept(earlier, decoded)
+    if len(payload) > settings.max_bytes:
+        return DeadLetter(Reason.TOO_LARGE, f"more than {settings.max_bytes} bytes")
+    return ingest.decode(topic, payload, properties or {}, explain=explain)
+
+
+def lines(decoded: Decoded | DeadLetter) -> Iterator[bytes]:
+    """One JSON object for each reading or text, or the one of a dead letter."""
     if isinstance(decoded, DeadLetter):
-        letter = {"dead_letter": True, "reason": decoded.reason, "detail": decoded.detail}
-        return [encode(letter)], EXIT_DEAD_LETTER
-    return [encode(event) for event in decoded.events], 0
+        yield _encode({"dead_letter": True, "reason": decoded.reason, "detail": decoded.detail})
+    else:
+        yield from map(_encode, decoded.events)
+
+
+def explanation(decoded: Decoded | DeadLetter, skipped: Sequence[tuple[str, str]]) -> Iterator[dict[str, str | None]]:
+    """Each reading with its quantity and unit, then each path that gave none with the reason."""
+    if isinstance(decoded, DeadLetter):
+        yield {"path": "", "why": f"dead letter, {decoded.reason}: {MEANING[decoded.reason]}"}
+    else:
+        for event in decoded.events:
+            if isinstance(event, Text):
+                yield {"path": event.name, "quantity": "(text)", "unit": None}
+            else:
+                yield {"path": event.name, "quantity": event.quantity, "unit": event.unit}
+    for path, why in skipped:
+        yield {"path": path, "why": why}
+    for request in decoded.requests:
+        yield {"path": "", "why": f"the agent would publish on {request.topic} and ask for what is missing"}
+
+
+def explanation_lines(rows: Sequence[Mapping[str, str | None]], output: str) -> Iterator[str]:
+    """The explanation for a person, as a table, or as JSON lines."""
+    if output == "json":
+        yield from (_encode(row).decode() for row in rows)
+        return
+    cells = [
+        (
+            _cell(row["path"] or "(the payload)"),
+            "" if "why" in row else _cell(row["quantity"] or ""),
+            f"no reading: {_printable(row['why'] or '')}" if "why" in row else _cell(row["unit"] or "no unit"),
+        )
+        for row in [{"path": "PATH", "quantity": "QUANTITY", "unit": "UNIT"}, *rows]
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(2)]
+    for path, quantity, rest in cells:
+        yield f"{path:{widths[0]}}  {quantity:{widths[1]}}  {rest}"
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"edge-agent decode: {_printable(text)}\n")
+
+
+def _cell(text: str) -> str:
+    printable = _printable(text[: _LONGEST_CELL + 1])
+    return printable if len(printable) <= _LONGEST_CELL else f"{printable[: _LONGEST_CELL - 1]}…"
+
+
+def _printable(text: str) -> str:
+    """Payloads choose names: one must not move the terminal's cursor."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def _encode(event: Any) -> bytes:
+    try:
+        return msgspec.json.encode(event)
+    except UnicodeEncodeError:  # an argument that is not UTF-8 comes with lone surrogates, which only an escape can say
+        return json.dumps(msgspec.to_builtins(event)).encode()

@@ -20,7 +20,6 @@ from edge_agent.ingest.kept import from_kept, to_kept
 from edge_agent.ingest.recent import RecentKeys
 from edge_agent.ingest.samples import to_samples
 from edge_agent.journal.batch import (
-    SITE,
     Batch,
     Counts,
     DeadLetterRow,
@@ -34,8 +33,9 @@ from edge_agent.journal.errors import StoreError
 from edge_agent.link.port import Delivery
 from edge_agent.loop import Loop, Timer
 from edge_agent.notes import Notes
+from edge_agent.outputs.port import ResultOutputs
 from edge_agent.pipeline.decision import Decided
-from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.pipeline import Pipeline, units_of
 from edge_agent.pipeline.question import find_misfit, to_model_input
 from edge_agent.pipeline.result import make_result, window_as_json
 from edge_agent.pipeline.windows import ClosedWindow, Event
@@ -107,6 +107,7 @@ class Engine:
         on_scored: Callable[[str, int, float], None] = lambda _model, _release, _seconds: None,
         on_broken: Callable[[StoreError], None] = lambda _error: None,
         on_request: Callable[[Sequence[Request]], None] = lambda _requests: None,
+        outputs: ResultOutputs | None = None,
     ) -> None:
         self._settings = settings.store
         self._qos0_buffer = settings.qos0_buffer
@@ -116,6 +117,7 @@ class Engine:
         self._on_scored = on_scored
         self._on_broken = on_broken
         self._on_request = on_request
+        self._outputs = outputs
         self._pipelines = tuple(pipelines)
         self.routes = Routes(pipelines)
         self.routes.restore(store.pipeline_states)
@@ -160,8 +162,14 @@ class Engine:
 
     def add_row(self, row: OutboxRow) -> None:
         """Put a row into the next group commit."""
-        self._next.batch.outbox.append(row)
-        self._next.touch()
+        self.add_rows([row], {})
+
+    def add_rows(self, rows: Sequence[OutboxRow], values: Mapping[str, bytes | None]) -> None:
+        """Put rows and stored values into the next group commit, together."""
+        pending = self._next
+        pending.batch.outbox += rows
+        pending.batch.values.update(values)
+        pending.touch()
         self._flush()
 
     @property
@@ -397,13 +405,14 @@ class Engine:
         if decided is not None and not decided.given:
             self.counters["results_suppressed"] += 1
         elif decided is not None:
-            payload = encode(make_result(pipeline, window, decided.outcome, model))
+            result = make_result(pipeline, window, decided.outcome, model)
+            payload = encode(result)
             priority = Priority.NOTE if decided.urgent else None
             pending.batch.outbox.append(
                 OutboxRow("result", self._topics[settings.name], payload, durable=settings.durable, priority=priority)
             )
-            if settings.local_topic is not None:
-                pending.batch.outbox.append(OutboxRow("result", settings.local_topic, payload, durable=False, link=SITE))
+            if settings.outputs and self._outputs is not None:
+                self._outputs.add(result, payload, lambda: units_of(window), pending.batch, urgent=decided.urgent)
             self.counters["results"] += 1
         if decided is not None and model is not None:
             pending.scored.append((model.name, model.release, closer.started))

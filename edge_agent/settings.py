@@ -187,6 +187,40 @@ class DecisionSettings:
     """The zone of the quiet hours."""
 
 
+class OutputKind(StrEnum):
+    """In what form results are published on the site broker."""
+
+    RESULT = "result"
+    CLOUDEVENTS = "cloudevents"
+    HOMEASSISTANT = "homeassistant"
+
+
+class EventMode(StrEnum):
+    """Where a CloudEvent's attributes stand: in a JSON envelope, or in MQTT user properties."""
+
+    STRUCTURED = "structured"
+    BINARY = "binary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """One way in which a pipeline's results leave on the site broker."""
+
+    kind: OutputKind = OutputKind.RESULT
+    topic: str = "smallhold/{device}/{pipeline}/{source}"
+    """`{device}`, `{pipeline}` and `{source}` (the sensor) are filled in."""
+    retain: bool | None = None
+    """Whether the broker keeps the last message of a topic. Default: only for `homeassistant` without `expire_after`."""
+    mode: EventMode = EventMode.STRUCTURED
+    """Of kind `cloudevents`."""
+    discovery_prefix: str = "homeassistant"
+    """Of kind `homeassistant`: as in Home Assistant's own settings."""
+    expire_after: Duration | None = None
+    """Of kind `homeassistant`: seconds without a result after which the entities are unavailable."""
+    readings: tuple[str, ...] = ()
+    """Of kind `homeassistant`, without a model: the readings that become entities; none means all."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
     """Source, window, model, decision, output: a pipeline is a value."""
@@ -201,8 +235,8 @@ class PipelineSettings:
     decision: DecisionSettings = field(default_factory=DecisionSettings)
     durable: bool = False
     """True: a result leaves the outbox on the controller's acknowledgement; False: on the broker's PUBACK."""
-    local_topic: str | None = None
-    """If set, results are published on the site broker too, under this topic."""
+    outputs: tuple[OutputSettings, ...] = ()
+    """What is published on the site broker too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +261,10 @@ class StoreSettings:
     max_dead_letter_bytes: Size = 16 * 1024**2
     min_free_bytes: Size = 16 * 1024**2
     """Of the disk, kept free by refusing new rows."""
+    drain_rate: float = 1000.0
+    """Rows per second of a backlog that are sent on top of new ones; notes are not limited. 0 is no limit."""
+    drain_jitter: Duration = 2.0
+    """A backlog waits a random part of this after a connect, so that devices that come back together do not send together."""
     ballast_bytes: Size = 8 * 1024**2
     """A file of this size is given up when the disk is full, so that the outbox can drain; 0 is none."""
 

@@ -66,6 +66,7 @@ class GroupCommit:
         batch.outbox += more.outbox
         batch.dead_letters += more.dead_letters
         batch.dead_letters_gone += more.dead_letters_gone
+        batch.values |= more.values
         batch.taken += more.taken
         batch.forget += more.forget
         self.deliveries += later.deliveries

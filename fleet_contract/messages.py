@@ -154,6 +154,10 @@ class Health(Message, frozen=True, kw_only=True):
     counters: dict[str, int] = {}
     """Totals since the agent started; their names are listed in `docs/protocol.md`."""
     models: tuple[ModelHealth, ...] = ()
+    written_bytes: int | None = None
+    """What the daemon has written to storage since it started, as the kernel counts it; null where it does not tell."""
+    written_bytes_per_event: float | None = None
+    """Of the interval; null when no event came."""
 
 
 class NoteKind(StrEnum):

@@ -25,6 +25,10 @@ def render(status: dict[str, Any]) -> str:
             f"daemon {health['daemon_memory_bytes'] / 1e6:.0f} MB, {health['results_per_minute']:.0f} results/min"
             + (f", {temperature:.0f} °C" if temperature is not None else "")
         )
+        written, each = health.get("written_bytes"), health.get("written_bytes_per_event")
+        if written is not None:
+            of_each = f", {each:.0f} bytes per event" if each is not None else ""
+            lines.append(f"flash     {written / 1e6:.1f} MB written{of_each}")
     head = ("MODEL", "VERSION", "RELEASE", "PROVIDER", "DIGEST")
     lines += ["", text_table(head, [_model(item) for item in status["models"]])]
     if status["updates"]:

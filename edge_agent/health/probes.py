@@ -60,6 +60,17 @@ def memory_of(pid: int) -> int | None:
             return None
 
 
+def written_bytes() -> int | None:
+    """Bytes that this process has caused to be written to storage (`write_bytes` of `/proc/self/io`); None if not told.
+
+    Files in memory (tmpfs) do not count.
+    """
+    try:
+        return int(psutil.Process().io_counters().write_bytes)
+    except (psutil.Error, AttributeError, OSError):
+        return None
+
+
 def read_hardware() -> Hardware:
     """What the device is."""
     board = None

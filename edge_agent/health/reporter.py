@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from edge_agent.health.probes import memory_of, probe_device, read_boot_id
+from edge_agent.health.probes import memory_of, probe_device, read_boot_id, written_bytes
 from edge_agent.health.sketch import Sketch
 from fleet_contract.messages import Health, ModelHealth
 
@@ -66,6 +66,8 @@ class Reporter:
         self._results = 0
         self._before: dict[str, tuple[int, int, int]] = {}
         self._since = time.monotonic()
+        self._written = written_bytes()
+        self._events = 0
         self.last: Health | None = None
 
     def scored(self, model: str, _release: int, seconds: float) -> None:
@@ -82,6 +84,8 @@ class Reporter:
         stored = self._sources.stored()
         now = time.monotonic()
         elapsed = max(now - self._since, 1e-3)
+        counters = dict(self._sources.counters())
+        written = written_bytes()
         health = Health(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             boot_id=self._boot_id,
@@ -97,10 +101,13 @@ class Reporter:
             journal_rows=stored.journal_rows,
             results_per_minute=round(self._results / elapsed * 60, 1),
             links=self._sources.links(),
-            counters=dict(self._sources.counters()),
+            counters=counters,
             models=tuple(self._model(item) for item in self._sources.models()),
+            written_bytes=written,
+            written_bytes_per_event=per_event(self._written, written, counters.get("events", 0) - self._events),
         )
         self._since, self._results = now, 0
+        self._written, self._events = written, counters.get("events", 0)
         for sketch in self._latencies.values():
             sketch.clear()
         self.last = health
@@ -127,6 +134,13 @@ class Reporter:
             p99_ms=milliseconds(0.99),
             memory_bytes=memory_of(item.pid) if item.pid is not None else None,
         )
+
+
+def per_event(before: int | None, now: int | None, events: int) -> float | None:
+    """Bytes written for each event of an interval; None when no event came or the kernel does not tell."""
+    if before is None or now is None or events <= 0:
+        return None
+    return round((now - before) / events, 1)
 
 
 def to_plain(message: Any) -> Any:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 ENTRY_POINTS: Final = "smallhold.formats"
 FORMATS: Final[dict[str, str]] = {
+    "auto": "edge_agent.ingest.auto:AutoFormat",
     "json": "edge_agent.ingest.json_format:JsonFormat",
     "sparkplug": "edge_agent.ingest.sparkplug:SparkplugFormat",
     "text": "edge_agent.ingest.text_format:TextFormat",

@@ -13,6 +13,7 @@ from edge_agent.journal.batch import Batch, OutboxRow, Priority
 from edge_agent.journal.errors import StoreError
 from edge_agent.link.port import Receipt
 from edge_agent.outbox.backlog import Backlog, Pages
+from edge_agent.outbox.drain import Drain
 from edge_agent.outbox.outstanding import Outstanding
 from edge_agent.outbox.policy import stamp, stamp_prefix
 from fleet_contract.messages import Ack
@@ -81,6 +82,7 @@ class Sender:
         loop: Timers,
         link_name: str,
         *,
+        drain: Drain | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
@@ -94,6 +96,9 @@ class Sender:
         self._backlogs = tuple(Backlog(link_name, priority) for priority in Priority)
         """By class, the first to be sent first."""
         self._walking = False
+        self._drain = drain or Drain()
+        self._draining = False
+        """`_drain_on` will be called."""
         self._up = False
         self._pausing = False
         self._wake_at: float | None = None
@@ -114,15 +119,24 @@ class Sender:
         """These rows are in the store now. The store calls this after each commit; rows of other links are ignored."""
         name = self._name
         backlogs = self._backlogs
+        own = 0
         for row in rows:
             if row.link == name:
                 backlogs[row.priority].committed(row)
-        self._pump()
+                own += 1
+        if own:
+            self._drain.committed(own)
+            self._pump()
 
     def on_up(self, session_present: bool = True) -> None:
         """The link is connected: everything unsettled is sent again, then the rest."""
         self._up = True
         self._outstanding.connected()
+        for backlog in self._backlogs:
+            if not backlog and backlog.behind:
+                self._load(backlog)
+        waiting = len(self._outstanding) > 0 or any(backlog or backlog.behind for backlog in self._backlogs)
+        self._drain.connected(self._clock(), backlog=waiting)
         self._pump()
 
     def on_down(self, reason: str = "") -> None:
@@ -179,15 +193,32 @@ class Sender:
             return
         now = self._clock()
         window = self._link.free_window
-        sent = 0
-        for backlog in self._backlogs:
-            sent += self._send(backlog, window - sent, now)
-            if sent >= window:
-                break
+        notes, *others = self._backlogs
+        sent = self._send(notes, window, now)
+        if sent < window:
+            sent += self._send_limited(others, window - sent, now)
         if sent:
             self.counters["published"] += sent
         if self._wake_at is None and len(self._outstanding):
             self._wake(now)
+
+    def _send_limited(self, backlogs: Sequence[Backlog], most: int, now: float) -> int:
+        """Send rows of several classes within the drain's limit; how many."""
+        allowed = self._drain.allowed(now, most)
+        sent = 0
+        for backlog in backlogs:
+            if sent < allowed:
+                sent += self._send(backlog, allowed - sent, now)
+        self._drain.sent(sent)
+        if sent == allowed < most and not self._draining:
+            self._draining = True
+            self._loop.call_later(self._drain.wait(now), self._drain_on)
+        return sent
+
+    def _drain_on(self) -> None:
+        self._draining = False
+        if not self._closed:
+            self._pump()
 
     def _send(self, backlog: Backlog, most: int, now: float) -> int:
         """Send rows of one class, first those that are sent again; how many."""

@@ -120,6 +120,11 @@ def readings(window: ClosedWindow) -> Outcome:
     return Outcome(values={name: [event.sample.values.get(name) for event in events] for name in names})
 
 
+def units_of(window: ClosedWindow) -> dict[str, str | None]:
+    """The unit of each reading in the window."""
+    return {name: unit for event in window.events for name, unit in event.sample.units.items()}
+
+
 def reading_of(window: ClosedWindow, name: str, take: Statistic) -> float | None:
     """The value of a reading that stands for the window; None where no event carries it as a number."""
     found = [value for event in window.events if (value := number(event.sample.values.get(name))) is not None]

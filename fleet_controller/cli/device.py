@@ -172,6 +172,13 @@ def show_one(name: NameArgument, watch: WatchOption = False, output: OutputOptio
     show(lambda: service.get(f"/devices/{quote(name, safe='')}"), _render_one, output, watch=watch)
 
 
+def _written(health: dict[str, Any]) -> str | None:
+    total, each = health.get("written_bytes"), health.get("written_bytes_per_event")
+    if total is None:
+        return None
+    return f"{size(total)}, {size(round(each))} per event" if each is not None else size(total)
+
+
 def _render_one(device: dict[str, Any]) -> Any:
     from rich.console import Group
 
@@ -198,6 +205,7 @@ def _render_one(device: dict[str, Any]) -> Any:
             ("results", f"{health['results_per_minute']:.1f}/min"),
             ("outbox", f"{health['outbox_rows']} rows, {size(health['outbox_bytes'])}"),
             ("disk free", size(health["disk_free_bytes"])),
+            ("written", _written(health)),
         ]
     parts = [table((device["device"], ""), facts)]
     models = [

@@ -55,6 +55,29 @@ def test_the_echo_gives_the_readings_back(tmp_path: Path) -> None:
     ]
 
 
+def test_the_cold_store_raises_and_clears_one_alarm(tmp_path: Path) -> None:
+    values = (5.0, 5.1, 1.5, 1.0, 0.9, 5.0, 5.1)
+    events = [
+        ("farm/a/climate", {"time": f"2026-01-01T10:{number:02}:00Z", "temperature": value, "humidity": 80})
+        for number, value in enumerate(values)
+    ]
+    outcomes = [result["outcome"] for result in replay(tmp_path, "cold", events, None)]
+    assert [(outcome["score"], outcome["state"], outcome["changed"]) for outcome in outcomes] == [
+        (5.0, "off", False),
+        (1.5, "off", False),
+        (1.0, "on", True),
+        (5.0, "on", False),
+        (5.1, "off", True),
+    ]
+    alarms = [outcome["alarm"] for outcome in outcomes if outcome["alarm"]]
+    assert [(alarm["state"], alarm["text"]) for alarm in alarms] == [
+        ("raised", "a is at 1 °C"),
+        ("active", "a is at 5 °C"),
+        ("cleared", "a is at 5.1 °C"),
+    ]
+    assert len({alarm["id"] for alarm in alarms}) == 1
+
+
 def test_a_window_that_does_not_fit_the_model_is_a_dead_letter_as_in_the_daemon(tmp_path: Path) -> None:
     events = list(itertools.islice(sensor_events("weather", "north"), 8))
     build_bundle(MODELS / "frost" / "2.0.0", tmp_path / "bundle.tar")

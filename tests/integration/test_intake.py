@@ -60,6 +60,9 @@ class Device:
         subscribed: queue.Queue[bool] = queue.Queue()
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="farm-1", protocol=mqtt.MQTTv5)
         self.client.username_pw_set("farm-1", USERS["farm-1"])
+        self.reasons: queue.Queue[str] = queue.Queue()
+        """Of the broker's acknowledgements."""
+        self.client.on_publish = lambda _client, _data, _mid, reason, _properties: self.reasons.put(reason.getName())
         self.client.on_message = lambda _client, _data, message: self.inbox.put(message)
         self.client.on_subscribe = lambda *_args: subscribed.put(True)
         self.client.connect("127.0.0.1", port)
@@ -207,6 +210,16 @@ def test_after_the_broker_was_away_the_session_comes_back_by_itself(
     finally:
         device.close()
     assert stored(database) == ["r1"]
+
+
+def test_a_controller_that_stops_in_order_leaves_no_session_that_would_take_what_the_next_one_is_to_get(
+    running: Running, device: Device
+) -> None:
+    device.send_results(1)
+    assert device.reasons.get(timeout=PATIENCE) == "Success"
+    running.stop()
+    device.send_results(2)
+    assert device.reasons.get(timeout=PATIENCE) == "No matching subscribers"
 
 
 def test_a_command_carries_its_properties_and_its_reply_is_kept(running: Running, device: Device) -> None:

@@ -86,9 +86,9 @@ def spectral_entropy(series: Series, rate: float | None = None) -> float:
     total = float(power.sum())
     if total == 0.0:
         return 0.0
-    shares = power[power > 0] / total
+    shares = power / total
     shares = shares[shares > 0]
-    return max(0.0, -float(shares @ np.log(shares)) / math.log(power.size))
+    return -float(shares @ np.log(shares)) / math.log(power.size)
 
 
 def _rate_of(series: Series) -> float:

@@ -22,6 +22,7 @@ from edge_agent.settings import (
     IngestSettings,
     PipelineSettings,
 )
+from edge_agent.taking import GroupCommit
 
 
 class World:
@@ -74,3 +75,11 @@ def test_a_result_that_raises_or_clears_an_alarm_goes_with_the_notes(worlds: lis
     world.take(1.0, 6.0, 7.0, 1.0)
     plain, note = Priority.PLAIN, Priority.NOTE
     assert [row.priority for row in world.rows] == [plain, note, plain, note]
+
+
+def test_a_refused_commit_keeps_what_later_results_remember() -> None:
+    refused, later = GroupCommit(), GroupCommit()
+    refused.batch.values = {"a": b"1", "b": b"1"}
+    later.batch.values = {"b": None}
+    refused.append(later)
+    assert refused.batch.values == {"a": b"1", "b": None}

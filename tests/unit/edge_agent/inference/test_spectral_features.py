@@ -51,8 +51,9 @@ def test_bands_that_lie_side_by_side_hold_all_power_once() -> None:
 
 
 def test_an_edge_that_binary_cannot_hold_falls_on_its_bin() -> None:
-    tone = np.sin(2 * np.pi * 0.3 * np.arange(100))  # 0.3 Hz at 1 Hz: exactly bin 30
-    low, high = value("spectral_bands", tone, bands=[[0.05, 0.1 + 0.2], [0.1 + 0.2, 0.5]], rate=1)
+    tone = np.sin(2 * np.pi * 0.29 * np.arange(100))
+    assert 0.29 / 0.01 < 29  # the bin of the tone, as bins are 0.01 Hz wide
+    low, high = value("spectral_bands", tone, bands=[[0.05, 0.29], [0.29, 0.5]], rate=1)
     assert low == pytest.approx(0.5 * 5 / 6)
     assert high == pytest.approx(0.5 / 6)
 

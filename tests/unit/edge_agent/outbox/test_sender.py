@@ -12,6 +12,7 @@ from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
 from edge_agent.link.port import Receipt
 from edge_agent.loop import Loop
+from edge_agent.outbox.drain import Drain
 from edge_agent.outbox.sender import Sender
 from edge_agent.settings import StoreSettings
 from fleet_contract.messages import Ack
@@ -80,10 +81,10 @@ class Bench:
         self.time = VirtualTime()
         self.open()
 
-    def open(self, link_name: str = "fleet") -> None:
+    def open(self, link_name: str = "fleet", drain: Drain | None = None) -> None:
         self.store = Store(self.path, StoreSettings(), self.loop.post)
         self.link = MemoryLink()
-        self.sender = Sender(self.link, self.store, self.time, link_name, clock=lambda: self.time.now)
+        self.sender = Sender(self.link, self.store, self.time, link_name, drain=drain, clock=lambda: self.time.now)
 
     def close(self) -> None:
         self.sender.close()
@@ -326,3 +327,46 @@ def test_how_a_row_is_published_outlives_a_restart(tmp_path: Path) -> None:
     assert bench.link.special == {2: (True, None), 3: (False, properties)}
     assert bench.link.seqs() == [1, 2, 3]
     bench.close()
+
+
+def drain_for(bench: Bench, seconds: float) -> list[int]:
+    """Seqs sent in so many virtual seconds on a broker that confirms every 10 ms."""
+    before = len(bench.link.log)
+    for _ in range(round(seconds * 100)):
+        bench.time.advance(0.01)
+        bench.puback()
+    return bench.link.seqs()[before:]
+
+
+def test_a_backlog_drains_at_its_rate_while_notes_and_new_rows_go_on(bench: Bench) -> None:
+    bench.close()
+    bench.open(drain=Drain(200.0, 2.0, lambda: 0.5))
+    bench.add(400, durable=False)
+    bench.add(200, durable=False)
+    bench.add(3, durable=True, kind="note")
+    bench.sender.on_up()
+    assert bench.link.seqs() == [601, 602, 603]
+    bench.ack((601, 603))
+    assert drain_for(bench, 0.99) == []
+    assert len(drain_for(bench, 1.01)) in range(215, 225)
+    before = len(bench.link.log)
+    bench.add(100, durable=False)
+    drain_for(bench, 1.0)
+    assert len(bench.link.log) - before in range(295, 305)
+    drain_for(bench, 1.0)
+    assert bench.link.seqs()[3:] == [*range(1, 601), *range(604, 704)]
+    bench.add(1, durable=False)
+    assert bench.link.seqs()[-1] == 704
+
+
+def test_a_connect_without_a_backlog_holds_nothing_up(bench: Bench) -> None:
+    bench.close()
+    bench.open(drain=Drain(200.0, 2.0, lambda: 1.0))
+    bench.sender.on_up()
+    bench.add(30, durable=False)
+    assert bench.link.seqs() == list(range(1, 31))
+    bench.puback()
+    bench.sender.on_down()
+    bench.sender.on_up()
+    bench.add(1, durable=False)
+    assert bench.link.seqs()[-1] == 31
