@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export ORT_DISABLE_TELEMETRY := 1
 STAMP := $(VENV)/.installed-
 
-.PHONY: demo test check soak format bench schemas models clean
+.PHONY: demo test check soak fuzz format bench schemas models clean
 
 demo: $(STAMP)demo
 	$(BIN)/fleet demo --out build/demo $(DEMO_ARGS)
@@ -17,6 +17,9 @@ test: $(STAMP)dev
 soak: $(STAMP)dev
 	$(BIN)/python tests/system_packages.py
 	$(BIN)/python -m tests.faults.soak --out build/soak $(SOAK_ARGS)
+
+fuzz: $(STAMP)dev
+	$(BIN)/python -m tests.fuzz --out build/fuzz $(FUZZ_ARGS)
 
 check: $(STAMP)dev
 	$(BIN)/ruff check .
