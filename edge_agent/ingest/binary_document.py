@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from edge_agent.ingest.binary_scan import SCANNED_FROM, scan
 from edge_agent.ingest.content_type import Encoding
 from edge_agent.ingest.events import DeadLetter
 from edge_agent.ingest.json_document import PATHS_FIT, check_limits
@@ -21,7 +22,8 @@ from fleet_contract.reasons import Reason
 
 MAX_INTEGER_BYTES: Final = 1700
 """Of one CBOR integer: as text it stays below the 4,300 digits to which Python reads and writes integers."""
-MAX_EXPONENT: Final = 4000
+MAX_EXPONENT: Final = 1200
+"""Of a fraction: more than any float needs, in either base."""
 _LIBRARY_DEPTH: Final = 400
 _REFUSED_TAGS: Final = {25: "string references", 256: "string references", 28: "shared values", 29: "shared values"}
 _PLAIN_TAGS: Final = (0, 1, 30, 35, 36, 37, 52, 54, 100, 258, 260, 261, 1004, 43000, 55799)
@@ -51,6 +53,13 @@ def parse_binary(settings: IngestSettings, payload: bytes, encoding: Encoding, *
     """
     if len(payload) > settings.max_bytes:
         return DeadLetter(Reason.TOO_LARGE, f"{len(payload)} bytes, allowed are {settings.max_bytes}")
+    if len(payload) > SCANNED_FROM:
+        # a fraction has two values of its own, which are one afterwards
+        shape = scan(payload, encoding, 2 * settings.max_values)
+        if not shape.plain_keys:
+            return DeadLetter(Reason.WRONG_SHAPE, "a map's key is neither a text nor an integer")
+        if shape.values > 2 * settings.max_values:
+            return DeadLetter(Reason.TOO_MANY_VALUES, f"more than {settings.max_values} values")
     read, malformed = (_read_cbor, Reason.NOT_CBOR) if encoding is Encoding.CBOR else (_read_msgpack, Reason.NOT_MSGPACK)
     try:
         document = _Plain(settings, finite).document(read(settings, payload), 0)
@@ -89,15 +98,15 @@ class _Plain:
             depth += 1
             if depth > self._settings.max_depth:
                 raise _Refused(Reason.TOO_DEEP, f"nested more than {self._settings.max_depth} levels deep")
+            if not value:
+                self._count()
             if kind is not dict:
                 return [self.document(item, depth) for item in value]
             plain = {_key(key): self.document(item, depth) for key, item in value.items()}
             if len(plain) != len(value):
                 raise _Refused(Reason.WRONG_SHAPE, "a map has two keys that are the same as text")
             return plain
-        self._values += 1
-        if self._values > self._settings.max_values:
-            raise _Refused(Reason.TOO_MANY_VALUES, f"more than {self._settings.max_values} values")
+        self._count()
         if kind is str or kind is int or kind is bool or value is None:
             return value
         if kind is float:
@@ -111,6 +120,11 @@ class _Plain:
         if kind.__name__ in ("UndefinedType", "CBORSimpleValue"):
             return None
         raise _Refused(Reason.WRONG_SHAPE, f"a value of type {kind.__name__} is no reading")
+
+    def _count(self) -> None:
+        self._values += 1
+        if self._values > self._settings.max_values:
+            raise _Refused(Reason.TOO_MANY_VALUES, f"more than {self._settings.max_values} values")
 
     def _float(self, value: float) -> Decimal | None:
         if math.isfinite(value):
@@ -191,8 +205,11 @@ def _fraction(value: Any, base: int) -> _Exact:
         if number.bit_length() > 8 * MAX_INTEGER_BYTES:
             raise _Refused(Reason.NOT_FINITE, f"a number with the exponent {exponent}")
         return _Exact(number)
-    if base == 2:  # a power of two in the denominator is one of ten: n / 2^k = n * 5^k / 10^k
-        mantissa *= 5**-exponent
+    if base == 2:
+        try:
+            return _Exact(Decimal(repr(mantissa / 2**-exponent)))
+        except OverflowError as error:
+            raise _Refused(Reason.NOT_FINITE, f"a number with the exponent {exponent}") from error
     fraction = Decimal(mantissa).as_tuple()
     exact = Decimal((fraction.sign, fraction.digits, exponent))
     if math.isinf(float(exact)):

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from edge_agent.ingest.envelope import topic_device
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import read_time, zone
-from edge_agent.ingest.json_document import MAX_PATH, leaves, parse
+from edge_agent.ingest.json_document import leaves, parse
 from edge_agent.ingest.measured import Meaning, Meanings, Readings, WrongShape, meaning, quality_of
 from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.quantities import name_quantity, unit_of
@@ -252,8 +252,7 @@ def _read_topic(topic: str) -> _Address | None:
         levels = levels[1:]
     if len(levels) < 3 or not levels[1] or (levels[2] != "attrs" and levels[2] not in _NO_MEASURES):
         return None
-    attribute = "/".join(levels[3:])
-    return _Address(levels[1], levels[2], attribute) if len(attribute) <= MAX_PATH else None
+    return _Address(levels[1], levels[2], "/".join(levels[3:]))
 
 
 def _plain_meaning(path: str) -> tuple[str, str | None]:

@@ -119,8 +119,8 @@ def check_limits(settings: IngestSettings, document: Any) -> Any:
             elif type(item) is list:
                 nested = True
                 below.extend([(value, path + 2) for value in item])
-            else:
-                values += 1
+            if not item or (type(item) is not dict and type(item) is not list):
+                values += 1  # an empty object or array counts as a value too
         depth += nested
         if depth > settings.max_depth:
             return DeadLetter(Reason.TOO_DEEP, f"nested more than {settings.max_depth} levels deep")

@@ -182,7 +182,7 @@ def test_commands_and_configuration_hold_no_reading(reader: Any, topic: str) -> 
         (TOPIC, "[" * 30_000, Reason.TOO_DEEP),
         (f"{TOPIC}/t", b"\xff", Reason.NOT_UTF8),
         (f"{TOPIC}/t", '"' + "x" * 300_000 + '"', Reason.TOO_LARGE),
-        (f"{TOPIC}/{'t' * 5_000}", "5", Reason.WRONG_SHAPE),
+        (f"{TOPIC}/{'t' * 5_000}", "5", Reason.TOO_LARGE),
         ("farm/a", '{"t": 1}', Reason.WRONG_SHAPE),
     ],
 )

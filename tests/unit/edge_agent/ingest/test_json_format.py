@@ -117,6 +117,7 @@ def test_a_time_that_cannot_be_read_is_a_dead_letter(time: str) -> None:
         (b'{"a": "\xff"}', Reason.NOT_UTF8),
         (b'{"a": 1e999}', Reason.NOT_FINITE),
         (b"[" + b"1," * 10_000 + b"1]", Reason.TOO_MANY_VALUES),
+        (b"[" + b"[]," * 10_000 + b"{}]", Reason.TOO_MANY_VALUES),
         (b'"' + b"x" * (256 * 1024) + b'"', Reason.TOO_LARGE),
         (b'{"%s": [%s1]}' % (b"k" * 100_000, b"1," * 9_000), Reason.TOO_LARGE),  # each reading would repeat the key
     ],
