@@ -16,6 +16,7 @@ from edge_agent.ingest.sparkplug_values import (
     ARRAYS,
     DATE_TIME,
     DATE_TIME_ARRAY,
+    SCALARS,
     DatatypeUnknown,
     Unreadable,
     count_elements,
@@ -178,6 +179,8 @@ class Metrics:
         try:
             if metric.is_null:
                 self._add(metric, name, None, datatype, unit, "null")
+            elif field in SCALARS:
+                self._add(metric, name, SCALARS[field](metric, datatype), datatype, unit, quality)
             elif field == "template_value":
                 self._read_template(metric, name, born, level)
             elif field == "dataset_value":
@@ -185,7 +188,7 @@ class Metrics:
             elif field == "bytes_value" and datatype in ARRAYS:
                 self._read_array(metric, name, datatype, unit, quality)
             else:
-                self._add(metric, name, read_scalar(metric, field, datatype), datatype, unit, quality)
+                raise Unreadable("it has no value" if field is None else f"a {field} of datatype {datatype} is not read")
         except DatatypeUnknown as error:
             if born:
                 self._explain(name, str(error))

@@ -28,6 +28,7 @@ _STRING_ARRAY: Final = 33
 ARRAYS: Final = frozenset((*_PACKED, _BOOLEAN_ARRAY, _STRING_ARRAY))
 
 _single = struct.Struct("<f")
+_QUARTER: Final = 2.0**25
 
 
 class Unreadable(Exception):
@@ -42,7 +43,8 @@ def shorten(value: float) -> float:
     """The number with the fewest digits that is the same float of 32 bits: 21.3, not 21.299999237060547."""
     for digits in (6, 7, 8):
         short = float(f"{value:.{digits}g}")
-        if short == value:
+        # within a quarter of the distance to its neighbours it is surely the same float, and most are
+        if abs(short - value) * _QUARTER < abs(value) or short == value:
             return short
         try:
             if _single.unpack(_single.pack(short))[0] == value:
@@ -73,7 +75,7 @@ def read_scalar(holder: Any, field: str | None, datatype: int) -> float | int | 
 
     Numbers, booleans and texts that are not of their datatype are taken as they are: they say themselves what they are.
     """
-    reader = _READERS.get(field)
+    reader = SCALARS.get(field)
     if reader is None:
         raise Unreadable("it has no value" if field is None else f"{field} is not read")
     return reader(holder, datatype)
@@ -100,7 +102,7 @@ def _read_string(holder: Any, _datatype: int) -> str:
     return value
 
 
-_READERS: Final[dict[str | None, Callable[[Any, int], float | int | bool | str]]] = {
+SCALARS: Final[dict[str | None, Callable[[Any, int], float | int | bool | str]]] = {
     "int_value": lambda holder, datatype: read_integer(datatype, holder.int_value, wide=False),
     "long_value": lambda holder, datatype: read_integer(datatype, holder.long_value, wide=True),
     "float_value": _read_float,
@@ -108,6 +110,7 @@ _READERS: Final[dict[str | None, Callable[[Any, int], float | int | bool | str]]
     "boolean_value": lambda holder, _datatype: bool(holder.boolean_value),
     "string_value": _read_string,
 }
+"""Field to what reads its value from a metric, cell or property of a datatype, as `read_scalar` does."""
 
 
 def count_elements(datatype: int, packed: bytes) -> int:
