@@ -9,7 +9,7 @@ from datetime import tzinfo
 from math import isfinite
 from typing import Any, Final
 
-from edge_agent.ingest.envelope import event_time
+from edge_agent.ingest.envelope import configured_device, event_time
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
@@ -66,7 +66,7 @@ class ChirpstackFormat:
             return timed
         time, naive = timed
         try:
-            device = _device(document, levels) or topic
+            device = configured_device(self._settings, topic) or _device(document, levels) or topic
             own_id = member(document, "deduplicationId", str, "deduplicationId") or None
             told = Told(explain)
             readings = Readings(device, time, quality_of(time, naive, retain), told)

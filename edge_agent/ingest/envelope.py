@@ -23,13 +23,17 @@ class Envelope(NamedTuple):
     quality: tuple[str, ...]
 
 
+def configured_device(settings: IngestSettings, topic: str) -> str | None:
+    """The sensor's id at the configured level of the topic; None where none is configured, or the topic has nothing there."""
+    if settings.device_level is None:
+        return None
+    levels = topic.split("/")
+    return levels[settings.device_level] or None if -len(levels) <= settings.device_level < len(levels) else None
+
+
 def topic_device(settings: IngestSettings, topic: str) -> str:
     """The sensor's id as the topic tells it: the configured level, else the whole topic."""
-    if settings.device_level is not None:
-        levels = topic.split("/")
-        if -len(levels) <= settings.device_level < len(levels):
-            return levels[settings.device_level]
-    return topic
+    return configured_device(settings, topic) or topic
 
 
 def plain_quality(retain: bool) -> tuple[str, ...]:

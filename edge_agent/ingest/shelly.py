@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from edge_agent.ingest.envelope import event_time
+from edge_agent.ingest.envelope import configured_device, event_time
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
@@ -71,11 +71,12 @@ class ShellyFormat:
         if isinstance(document, DeadLetter):
             return document
         known: frozenset[str] = NOTHING if state is None else state
+        configured = configured_device(self._settings, topic)
         try:
             if place.component is not None:
                 names = StatusNames(known, False)
                 told = Told(explain)
-                readings = Readings(place.prefix, None, quality_of(None, False, retain), told)
+                readings = Readings(configured or place.prefix, None, quality_of(None, False, retain), told)
                 self._read({place.component: document}, names, readings, told)
                 told.rest({place.component: document}, readings.events)
                 own = f"{place.component}."
@@ -93,7 +94,7 @@ class ShellyFormat:
                 return timed
             partial = method == _PARTIAL
             names = StatusNames(known, partial)
-            device = member(document, "src", str, "src") or place.prefix
+            device = configured or member(document, "src", str, "src") or place.prefix
             flags = quality_of(*timed, retain, *(("partial",) if partial else ()))
             told = Told(explain)
             readings = Readings(device, timed[0], flags, told)

@@ -7,7 +7,7 @@ the root, because the device's owner chooses them. A sensor that is lost gives n
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edge_agent.ingest.envelope import event_time, topic_device
+from edge_agent.ingest.envelope import configured_device, event_time
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
@@ -87,9 +87,8 @@ class TasmotaFormat:
             timed = event_time(document["Epoch"], "Epoch", self._zone, payload)  # the same moment, and needs no zone
         if isinstance(timed, DeadLetter):
             return timed
-        if self._settings.device_level is not None:
-            device = topic_device(self._settings, topic)
-        else:
+        device = configured_device(self._settings, topic)
+        if device is None:
             device = "/".join(above[1:] if above[:1] == ["tele"] else [level for level in above if level != "tele"])
         told = Told(explain)
         readings = Readings(device or topic, timed[0], quality_of(*timed, retain), told)

@@ -7,7 +7,7 @@ the device's payload formatter gives. What is missing was not measured.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edge_agent.ingest.envelope import event_time
+from edge_agent.ingest.envelope import configured_device, event_time
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
@@ -90,7 +90,7 @@ class TtnFormat:
         if uplink is None:
             return DeadLetter(Reason.WRONG_SHAPE, f"{_UPLINK}: missing")
         ids = member(document, "end_device_ids", dict, "end_device_ids") or {}
-        device = member(ids, "device_id", str, "end_device_ids.device_id")
+        device = configured_device(self._settings, message.topic) or member(ids, "device_id", str, "end_device_ids.device_id")
         if not device:
             device = levels[3] if len(levels) > 3 else message.topic
         timed = self._time(uplink, "received_at", f"{_UPLINK}.received_at", message)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edge_agent.ingest.envelope import event_time, topic_device
+from edge_agent.ingest.envelope import configured_device, event_time
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.instant import zone
 from edge_agent.ingest.json_document import leaves
@@ -79,7 +79,7 @@ class Zigbee2mqttFormat:
         timed = event_time(document.get("last_seen"), "last_seen", self._zone, payload)
         if isinstance(timed, DeadLetter):
             return timed
-        device = name if self._settings.device_level is None else topic_device(self._settings, topic)
+        device = configured_device(self._settings, topic) or name
         told = Told(explain)
         readings = Readings(device, timed[0], quality_of(*timed, retain), told)
         special = self._special(document)

@@ -2,7 +2,7 @@ from datetime import UTC
 
 import pytest
 
-from edge_agent.ingest.envelope import event_time
+from edge_agent.ingest.envelope import configured_device, event_time, topic_device
 from edge_agent.ingest.events import DeadLetter
 from edge_agent.ingest.json_document import MISSING, find, parse
 from edge_agent.settings import IngestSettings
@@ -40,3 +40,21 @@ def test_what_is_no_time_is_a_dead_letter_that_names_its_path() -> None:
     assert isinstance(letter, DeadLetter)
     assert letter.reason is Reason.BAD_TIME
     assert letter.detail.startswith("params.ts: ")
+
+
+@pytest.mark.parametrize(
+    ("topic", "level", "configured", "device"),
+    [
+        ("farm/north/x", 1, "north", "north"),
+        ("farm/north/x", -1, "x", "x"),
+        ("farm/north/x", 3, None, "farm/north/x"),
+        ("farm//x", 1, None, "farm//x"),
+        ("farm/north/x", None, None, "farm/north/x"),
+    ],
+)
+def test_an_empty_or_missing_level_of_the_topic_names_no_device(
+    topic: str, level: int | None, configured: str | None, device: str
+) -> None:
+    settings = IngestSettings(topic="#", device_level=level)
+    assert configured_device(settings, topic) == configured
+    assert topic_device(settings, topic) == device

@@ -57,6 +57,12 @@ def test_every_value_of_a_message_gives_a_reading_or_is_told_of(name: str, topic
         assert path in given or path == "ts" or beginnings & explained, path
 
 
+@pytest.mark.parametrize(("name", "topic", "payload"), MESSAGES)
+def test_a_configured_level_of_the_topic_is_the_device(name: str, topic: str, payload: bytes) -> None:
+    decoded = Ingest(IngestSettings(topic="#", format=name, device_level=0)).decode(topic, payload)
+    assert {event.device for event in decoded.events} == {topic.split("/")[0]}  # type: ignore[union-attr]
+
+
 def test_what_lies_below_a_path_that_was_told_of_is_not_told_again() -> None:
     paths: list[str] = []
     told = Told(lambda path, _: paths.append(path))
