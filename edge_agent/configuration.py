@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from edge_agent.ingest.formats import find_format
 from edge_agent.outputs.rules import find_output_problems
 from edge_agent.pipeline.decision_rules import find_decision_problems
-from edge_agent.settings import AgentSettings, WindowKind
+from edge_agent.settings import AgentSettings, WindowKind, WindowSettings
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
 
 ENV_PREFIX: Final = "SMALLHOLD_AGENT__"
@@ -138,22 +138,40 @@ def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]
         yield f"pipelines[{position}].outputs{name}", text
 
 
-def _find_window_problems(key: str, window: Any) -> Iterable[tuple[str, str]]:
-    if window.size <= 0:
-        yield f"{key}.window.size", "must be above 0"
-    if window.step is not None and not 0 < window.step <= window.size:
-        yield f"{key}.window.step", "must be above 0 and not above size"
-    elif window.kind is WindowKind.TIME and window.step is not None and window.size / window.step > MOST_OVERLAP:
-        yield f"{key}.window.step", f"every event would be in more than {MOST_OVERLAP} windows; use a longer step"
-    if window.lateness < 0:
-        yield f"{key}.window.lateness", "must not be negative"
-    if window.kind is WindowKind.COUNT:
+def _find_window_problems(key: str, window: WindowSettings) -> Iterable[tuple[str, str]]:
+    key = f"{key}.window"
+    kind = window.kind
+    for name in ("size", "max_length"):
+        if getattr(window, name) <= 0:
+            yield f"{key}.{name}", "must be above 0"
+    for name in ("delay", "lateness"):
+        if getattr(window, name) < 0:
+            yield f"{key}.{name}", "must not be negative"
+    for name in ("backlog_after", "max_jump", "max_gap", "clock_skew", "idle_timeout", "backlog_idle_timeout", "gap"):
+        value = getattr(window, name)
+        if value is not None and value <= 0:
+            yield f"{key}.{name}", "must be above 0"
+    if window.step is not None:
+        if kind not in (WindowKind.COUNT, WindowKind.HOPPING):
+            yield f"{key}.step", f"a window of kind {kind} has no step; kinds count and hopping have"
+        elif not 0 < window.step <= window.size:
+            yield f"{key}.step", "must be above 0 and not above size"
+        elif kind is WindowKind.HOPPING and window.size / window.step > MOST_OVERLAP:
+            yield f"{key}.step", f"every event would be in more than {MOST_OVERLAP} windows; use a longer step"
+    elif kind is WindowKind.HOPPING:
+        yield f"{key}.step", "is needed for a window of kind hopping"
+    if kind is WindowKind.SESSION and window.gap is None:
+        yield f"{key}.gap", "is needed for a window of kind session"
+    if kind is not WindowKind.SESSION and window.gap is not None:
+        yield f"{key}.gap", f"a window of kind {kind} has no gap; kind session has (see max_gap for the quality flag)"
+    if kind is WindowKind.COUNT:
         for name in ("size", "step"):
             value = getattr(window, name)
             if value is not None and value != int(value):
-                yield f"{key}.window.{name}", "a window of kind count holds a whole number of events"
-        if window.lateness:
-            yield f"{key}.window.lateness", "only a window of kind time has lateness"
+                yield f"{key}.{name}", "a window of kind count holds a whole number of events"
+        for name in ("delay", "lateness"):
+            if getattr(window, name) > 0:
+                yield f"{key}.{name}", "a window of kind count is fed in order of arrival and does not wait"
 
 
 def _missing_file(key: str, name: str | None) -> Iterable[tuple[str, str]]:

@@ -1,29 +1,28 @@
 """The event path: takes events over from the site link, feeds the pipelines, has windows scored, and commits the results.
 
 Everything runs on the loop's thread. An event is acknowledged after the group commit that holds what must not be lost of it:
-its results if they are ready by then, otherwise the message itself as a journal row. A commit starts as soon as the writer is
-free and every event that waits is done, or the oldest has waited `commit_delay`, or `commit_rows` wait. A refused commit (full
-disk, full outbox) is tried again, and until it succeeds nothing is acknowledged: that is the backpressure.
+its results if they are ready by then, otherwise the message itself as a journal row (`committing.py`). Until a refused commit
+succeeds (full disk, full outbox) nothing is acknowledged: that is the backpressure.
 """
 
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final, Protocol
+from math import inf
+from typing import Any, Final
 
-from edge_agent.inference.answers import Answer, Failure, ModelInput
+from edge_agent.committing import Commits
+from edge_agent.engine_ports import EventStore, Scorer, SiteLink
+from edge_agent.inference.answers import Answer, Failure
 from edge_agent.ingest.events import DeadLetter, Decoded, Request
 from edge_agent.ingest.identity import KEY_BYTES, identify, sample_id
-from edge_agent.ingest.kept import from_kept, to_kept
+from edge_agent.ingest.kept import from_kept
 from edge_agent.ingest.recent import RecentKeys
 from edge_agent.ingest.samples import to_samples
 from edge_agent.journal.batch import (
-    Batch,
-    Counts,
     DeadLetterRow,
-    JournalRow,
     OutboxRow,
     Priority,
     pack_properties,
@@ -31,59 +30,37 @@ from edge_agent.journal.batch import (
 )
 from edge_agent.journal.errors import StoreError
 from edge_agent.link.port import Delivery
-from edge_agent.loop import Loop, Timer
+from edge_agent.loop import Loop
 from edge_agent.notes import Notes
 from edge_agent.outputs.port import ResultOutputs
 from edge_agent.pipeline.decision import Decided
 from edge_agent.pipeline.pipeline import Pipeline, units_of
+from edge_agent.pipeline.quality import DUPLICATE, GAP
 from edge_agent.pipeline.question import find_misfit, to_model_input
 from edge_agent.pipeline.result import make_result, window_as_json
-from edge_agent.pipeline.windows import ClosedWindow, Event
+from edge_agent.pipeline.windows import DROPPED, ClosedWindow, Event, Fed
 from edge_agent.settings import AgentSettings
 from edge_agent.sources import Route, Routes
-from edge_agent.taking import GroupCommit, Taking
+from edge_agent.taking import KEPT, PLACED, Taking
 from fleet_contract.messages import ModelRef, encode
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import Up, up
 
 log = logging.getLogger(__name__)
 
-RETRY_MIN: Final = 0.5
-RETRY_MAX: Final = 30.0
-KEPT: Final = "decoded"
-"""Beside a journaled message's properties: what decoders that remember made of it."""
+COUNTED_FLAGS: Final = {
+    "retained": "events_retained",
+    "historical": "events_historical",
+    "no_time": "events_without_time",
+    "gap": "windows_with_gap",
+    "duplicate": "windows_with_duplicate",
+}
+"""Quality flags of events and of windows, and where they are counted."""
+CLOCK_IS_SET: Final = 1_767_225_600.0
+"""Before 2026 the clock was never set: a board without a battery boots in 1970."""
+SWEEP_INTERVAL: Final = 1.0
 INDEX_BITS: Final = 16
 """A position is the event's number and, in these low bits, the sample's index in its message."""
-
-
-class SiteLink(Protocol):
-    """What is needed of the site link."""
-
-    def ack(self, deliveries: Sequence[Delivery]) -> None: ...
-
-
-class Scorer(Protocol):
-    """What is needed of the inference room."""
-
-    def submit(self, name: str, item: ModelInput, done: Callable[[Answer | Failure], object]) -> None: ...
-
-
-class EventStore(Protocol):
-    """What is needed of the store."""
-
-    @property
-    def stream(self) -> str: ...
-
-    @property
-    def counts(self) -> Counts: ...
-
-    def taken_keys(self) -> list[bytes]: ...
-
-    def journal_rows(self) -> Iterator[JournalRow]: ...
-
-    def pipeline_states(self, pipeline: str, /) -> Mapping[str, bytes]: ...
-
-    def submit(self, batch: Batch, done: Callable[[StoreError | None], None] | None = None, *, urgent: bool = True) -> None: ...
 
 
 class Engine:
@@ -92,6 +69,7 @@ class Engine:
     Args:
         pipelines: with their stored state already restored.
         on_scored: (model, release, seconds from arrival to commit) of each committed result of a model.
+        wall: seconds since 1970, for the flag `clock_skew`; None where recorded events are fed.
         on_broken: a commit failed for good; no further one is made, and the daemon has to end.
         on_request: what a decoder wants sent to the sensors' side, for an event that is no repeat.
     """
@@ -108,16 +86,19 @@ class Engine:
         on_broken: Callable[[StoreError], None] = lambda _error: None,
         on_request: Callable[[Sequence[Request]], None] = lambda _requests: None,
         outputs: ResultOutputs | None = None,
+        wall: Callable[[], float] | None = time.time,
     ) -> None:
-        self._settings = settings.store
         self._qos0_buffer = settings.qos0_buffer
         self._loop = loop
         self._store = store
         self._models = models
-        self._on_scored = on_scored
-        self._on_broken = on_broken
         self._on_request = on_request
         self._outputs = outputs
+        self._wall = wall
+        self._now = inf
+        """The wall clock, infinite where it says nothing."""
+        self._attentive = 0.0
+        """Seconds in which events could come: what idle time-outs are counted in."""
         self._pipelines = tuple(pipelines)
         self.routes = Routes(pipelines)
         self.routes.restore(store.pipeline_states)
@@ -128,20 +109,21 @@ class Engine:
         self._unnamed: deque[bytes] = deque(keys[-settings.site.receive_maximum :], settings.site.receive_maximum)
         """Keys of the newest events that carry neither an id nor a time: only these can be repeats, and only if marked DUP."""
         self._takings: dict[int, Taking] = {}
-        self._event_no = store.counts.last_event_no
         self._link: SiteLink | None = None
-        self._next = GroupCommit()
-        self._running: GroupCommit | None = None
-        self._refused = False
-        """The last commit was refused, and the time to try again has not come."""
-        self._gathering = False
-        """Deliveries are being taken over: a commit now could hold the acknowledgement of one without its journal row."""
-        self._retry_delay = RETRY_MIN
-        self._timer: Timer | None = None
-        self._qos0_waiting = 0
         self.counters: Counter[str] = Counter()
         """Totals since the start; their names are listed in docs/protocol.md."""
-        self.commits = 0
+        self._commits = Commits(
+            settings.store,
+            loop,
+            store,
+            self.counters,
+            store.counts.last_event_no,
+            acknowledge=self._acknowledge,
+            on_scored=on_scored,
+            on_broken=on_broken,
+        )
+        self._refiring: list[tuple[Pipeline, ClosedWindow]] | None = None
+        """While the journal is read: windows that fire again."""
         self.scoring = 0
         """Windows that a model is asked about now."""
 
@@ -149,16 +131,29 @@ class Engine:
         """The link that is acknowledged to."""
         self._link = link
 
+    def _acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        if self._link is not None:
+            self._link.ack(deliveries)
+
     def rebuild(self) -> None:
         """Feed the journal to the pipelines again, at start: open windows stand as before, and finished ones stay finished."""
-        self._gathering = True
+        self._commits.gathering = True
+        self._refiring = []
         for row in self._store.journal_rows():
-            self._event_no = max(self._event_no, row.event_no)
+            self._commits.event_no = max(self._commits.event_no, row.event_no)
             delivery = Delivery(row.topic, row.payload, row.qos, row.retain, False, 0, -1, unpack_properties(row.properties))
             self._feed_safely(Taking(row.event_no, None, time.monotonic()), delivery, rebuilding=True)
             self.counters["events_rebuilt"] += 1
-        self._gathering = False
-        self._flush()
+        for pipeline in self._pipelines:
+            for fed in pipeline.resume():
+                self._apply(pipeline, fed, None)
+        refiring, self._refiring = self._refiring, None
+        for pipeline, window in refiring:
+            self._score(pipeline, window, self._stand_in())
+        self._commits.gathering = False
+        if any(pipeline.sweeps for pipeline in self._pipelines):
+            self._loop.call_every(SWEEP_INTERVAL, self.sweep)
+        self._commits.flush()
 
     def add_row(self, row: OutboxRow) -> None:
         """Put a row into the next group commit."""
@@ -166,16 +161,16 @@ class Engine:
 
     def add_rows(self, rows: Sequence[OutboxRow], values: Mapping[str, bytes | None]) -> None:
         """Put rows and stored values into the next group commit, together."""
-        pending = self._next
+        pending = self._commits.next
         pending.batch.outbox += rows
         pending.batch.values.update(values)
         pending.touch()
-        self._flush()
+        self._commits.flush()
 
     @property
     def idle(self) -> bool:
         """Whether everything that was taken in is committed."""
-        return self._running is None and self._next.oldest is None
+        return self._commits.idle
 
     @property
     def open_events(self) -> int:
@@ -185,11 +180,14 @@ class Engine:
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Take events over."""
         now = time.monotonic()
-        self._gathering = True
+        if self._wall is not None:
+            wall = self._wall()
+            self._now = wall if wall >= CLOCK_IS_SET else inf
+        self._commits.gathering = True
         for delivery in deliveries:
             self._take(delivery, now)
-        self._gathering = False
-        self._flush()
+        self._commits.gathering = False
+        self._commits.flush()
 
     def wants(self, topic: str) -> bool:
         """Whether a pipeline reads this topic."""
@@ -197,8 +195,8 @@ class Engine:
 
     def take_again(self, deliveries: Sequence[Delivery], numbers: Sequence[int]) -> None:
         """Take dead letters in once more; `numbers`, their letters, go in the commit that holds what became of them."""
-        self._next.batch.dead_letters_gone += numbers
-        self._next.touch()
+        self._commits.next.batch.dead_letters_gone += numbers
+        self._commits.next.touch()
         self.counters["dead_letters_replayed"] += len(numbers)
         self.on_deliveries(list(deliveries))
 
@@ -206,19 +204,19 @@ class Engine:
 
     def _take(self, delivery: Delivery, now: float) -> None:
         self.counters["events"] += 1
-        pending = self._next
+        pending = self._commits.next
         if delivery.qos:
             pending.deliveries.append(delivery)
-        elif self._qos0_waiting >= self._qos0_buffer:
+        elif self._commits.qos0_waiting >= self._qos0_buffer:
             self.counters["qos0_overflow"] += 1
             return
         pending.touch(now)
-        self._event_no += 1
-        taking = Taking(self._event_no, delivery, now)
+        self._commits.event_no += 1
+        taking = Taking(self._commits.event_no, delivery, now)
         if self._feed_safely(taking, delivery, rebuilding=False):
             pending.takings.append(taking)
             if not delivery.qos:
-                self._qos0_waiting += 1
+                self._commits.qos0_waiting += 1
                 pending.qos0 += 1
 
     def _feed_safely(self, taking: Taking, delivery: Delivery, *, rebuilding: bool) -> bool:
@@ -268,13 +266,18 @@ class Engine:
             for place, sample in enumerate(to_samples(decoded.events)):
                 # the id by the place within this reading of the message alone: how others read it must not change a result's id
                 event = Event(taking.event_no << INDEX_BITS | index, sample_id(identity.event_id, place), sample)
+                if rebuilding:
+                    self._reattach(route.pipelines, event, taking, delivery, index)
+                else:
+                    if sample.quality:
+                        self._count_flags(sample.quality)
+                    for pipeline in route.pipelines:
+                        self._feed_pipeline(pipeline, event, taking, index)
                 index += 1
                 fed = True
-                for pipeline in route.pipelines:
-                    self._feed_pipeline(pipeline, event, taking, rebuilding=rebuilding)
         for key in new_keys:
             known.add(key)
-            self._next.batch.taken.append(key)
+            self._commits.next.batch.taken.append(key)
         self._release([taking.event_no << INDEX_BITS])
         return fed
 
@@ -291,28 +294,81 @@ class Engine:
         ingest = route.ingest
         stream = ingest.accept(topic, decoded)
         if stream is not None:
-            self._next.states[ingest.name, stream] = ingest
+            self._commits.next.states[ingest.name, stream] = ingest
         if decoded.events:
             if taking.decoded is None:
                 taking.decoded = {}
             taking.decoded[ingest.name] = decoded
 
-    def _feed_pipeline(self, pipeline: Pipeline, event: Event, taking: Taking, *, rebuilding: bool) -> None:
-        fed = pipeline.feed(event)
+    def _feed_pipeline(self, pipeline: Pipeline, event: Event, taking: Taking, index: int) -> None:
+        fed = pipeline.feed(event, self._now)
         if fed is None:
             self.counters["events_too_many_sensors"] += 1
+            taking.place(pipeline.settings.name, index, DROPPED)
             return
-        taking.holds += 1  # of the pipeline's buffer, until it is released
+        taking.holds += 1  # of the pipeline's windows, until it is released
+        placed = fed.placed
+        if placed:
+            taking.place(pipeline.settings.name, index, placed)
+            self.counters["events_backlog"] += fed.historical
+            self.counters["events_untimed"] += fed.untimed
+            self.counters["events_skewed"] += fed.skewed
+        self._apply(pipeline, fed, taking)
+
+    def _reattach(self, pipelines: Sequence[Pipeline], event: Event, taking: Taking, delivery: Delivery, index: int) -> None:
+        """After a restart: put a sample of the journal back where it was."""
+        placed: Any = delivery.properties.get(PLACED) or {}
+        for pipeline in pipelines:
+            codes = dict(placed.get(pipeline.settings.name, ()))
+            fed = pipeline.reattach(event, codes.get(index, 0))
+            if fed is not None:
+                taking.holds += 1
+                self._apply(pipeline, fed, None)
+
+    def _apply(self, pipeline: Pipeline, fed: Fed, closer: Taking | None) -> None:
+        """Hold the events of the windows that fired, release what is not needed, and have the windows scored."""
         for window in fed.closed:
             for held in window.events:
                 self._takings[held.position >> INDEX_BITS].holds += 1
         self._release(fed.released)
-        if not rebuilding:
+        if fed.late or fed.jumped:
             self.counters["events_late"] += fed.late
-            self.counters["events_untimed"] += fed.untimed
-        taking.scoring += len(fed.closed)
+            self.counters["events_jumped"] += fed.jumped
+        if fed.changed:
+            self._commits.next.states[pipeline.settings.name, fed.lane_key] = pipeline
+            self._commits.next.touch()
+        if not fed.closed:
+            return
+        if self._refiring is not None:  # events that come later in the journal must be in their places first
+            self._refiring += [(pipeline, window) for window in fed.closed]
+            return
+        if closer is None:
+            closer = self._stand_in()
+        closer.scoring += len(fed.closed)
         for window in fed.closed:
-            self._score(pipeline, window, taking)
+            self._score(pipeline, window, closer)
+
+    def _stand_in(self) -> Taking:
+        """For a window that no event has closed."""
+        return Taking(0, None, time.monotonic())
+
+    def sweep(self) -> None:
+        """Idle time-outs; called once a second. They stand still while no event can come."""
+        if self._commits.refused or self._link is None or not self._link.connected:
+            return
+        self._attentive += SWEEP_INTERVAL
+        self._commits.gathering = True
+        for pipeline in self._pipelines:
+            for fed in pipeline.sweep(self._attentive):
+                self._apply(pipeline, fed, None)
+        self._commits.gathering = False
+        self._commits.flush()
+
+    def _count_flags(self, flags: Sequence[str]) -> None:
+        for flag in flags:
+            name = COUNTED_FLAGS.get(flag)
+            if name is not None:
+                self.counters[name] += 1
 
     def _release(self, positions: Sequence[int]) -> None:
         for position in positions:
@@ -321,8 +377,8 @@ class Engine:
             if not taking.holds:
                 del self._takings[taking.event_no]
                 if taking.journaled:
-                    self._next.batch.forget.append(taking.event_no)
-                    self._next.touch()
+                    self._commits.next.batch.forget.append(taking.event_no)
+                    self._commits.next.touch()
 
     def _dead_letter(self, delivery: Delivery, reason: Reason, detail: str, pipeline: str) -> None:
         self._keep_dead(
@@ -341,8 +397,8 @@ class Engine:
 
     def _keep_dead(self, row: DeadLetterRow) -> None:
         self.counters[f"dead_{row.reason}"] += 1
-        self._next.batch.dead_letters.append(row)
-        self._next.touch()
+        self._commits.next.batch.dead_letters.append(row)
+        self._commits.next.touch()
         self.notes.dead_letter(row.topic, row.payload, Reason(row.reason), row.detail, row.pipeline)
 
     # ---- scoring and deciding
@@ -384,7 +440,7 @@ class Engine:
             self._finish(pipeline, window, closer, None, None)
         else:
             self._finish(pipeline, window, closer, outcome, answer.model if isinstance(answer, Answer) else None)
-        self._flush()
+        self._commits.flush()
 
     def _finish(
         self,
@@ -399,13 +455,15 @@ class Engine:
         `closer` is the event that closed it, which for a window of time is not one of its events.
         """
         closer.scoring -= 1
-        pending = self._next
+        pending = self._commits.next
         pending.touch()
         settings = pipeline.settings
         if decided is not None and not decided.given:
             self.counters["results_suppressed"] += 1
         elif decided is not None:
             result = make_result(pipeline, window, decided.outcome, model)
+            if GAP in result.quality or DUPLICATE in result.quality:
+                self._count_flags([flag for flag in (GAP, DUPLICATE) if flag in result.quality])
             payload = encode(result)
             priority = Priority.NOTE if decided.urgent else None
             pending.batch.outbox.append(
@@ -417,101 +475,5 @@ class Engine:
         if decided is not None and model is not None:
             pending.scored.append((model.name, model.release, closer.started))
         pipeline.finish(window)
-        pending.states[settings.name, window.key] = pipeline
+        pending.states[settings.name, window.lane_key] = pipeline
         self._release([event.position for event in window.events])
-
-    # ---- group commit
-
-    def _flush(self) -> None:
-        """Start the next group commit if it is time."""
-        pending = self._next
-        if self._gathering or self._refused or self._running is not None or pending.oldest is None:
-            return
-        wait = self._settings.commit_delay - (time.monotonic() - pending.oldest)
-        if pending.waiting and wait > 0 and len(pending.takings) < self._settings.commit_rows:
-            if self._timer is None:
-                self._timer = self._loop.call_later(wait, self._flush_now)
-            return
-        self._commit(pending)
-
-    def _flush_now(self) -> None:
-        self._timer = None
-        self._flush()
-
-    def _commit(self, pending: GroupCommit) -> None:
-        self._next, self._running = GroupCommit(), pending
-        received = time.time()
-        for taking in pending.takings:
-            if taking.holds and taking.delivery is not None:
-                delivery = taking.delivery
-                taking.journaled = True
-                properties = delivery.properties
-                if taking.decoded is not None:
-                    properties = {**properties, KEPT: {name: to_kept(item) for name, item in taking.decoded.items()}}
-                pending.batch.journal.append(
-                    JournalRow(
-                        taking.event_no,
-                        delivery.topic,
-                        delivery.payload,
-                        delivery.qos,
-                        delivery.retain,
-                        pack_properties(properties),
-                        received,
-                    )
-                )
-            taking.delivery = None
-        pending.takings.clear()
-        for (name, key), pipeline in pending.states.items():
-            pending.batch.pipeline_states[name, key] = pipeline.state(key)
-        pending.batch.last_event_no = self._event_no
-        self._store.submit(pending.batch, self._committed)
-
-    def _committed(self, error: StoreError | None) -> None:
-        pending = self._running
-        assert pending is not None
-        if error is not None:
-            self.counters["commits_refused"] += 1
-            if not error.temporary:
-                self._on_broken(error)  # the daemon ends, and what was not acknowledged comes again
-                return
-            log.warning("commit refused, acknowledgements wait", extra={"error": str(error), "retry_s": self._retry_delay})
-            self._save_notes(pending)
-            # What comes meanwhile joins it: the journal rows that are done by then are what makes room in a full journal.
-            pending.append(self._next)
-            self._next, self._running, self._refused = pending, None, True
-            self._loop.call_later(self._retry_delay, self._try_again)
-            self._retry_delay = min(self._retry_delay * 2, RETRY_MAX)
-            return
-        self._retry_delay = RETRY_MIN
-        self._running = None
-        self._qos0_waiting -= pending.qos0
-        self.commits += 1
-        try:
-            if self._link is not None and pending.deliveries:
-                self._link.ack(pending.deliveries)
-            now = time.monotonic()
-            for model, release, started in pending.scored:
-                self._on_scored(model, release, now - started)
-        finally:
-            self._flush()
-
-    def _save_notes(self, refused: GroupCommit) -> None:
-        """A full outbox still has room for notes: they go ahead alone, without waiting for what is refused with them."""
-        rows = refused.batch.outbox
-        notes = [row for row in rows if row.kind == "note"]
-        if not notes:
-            return
-        refused.batch.outbox = [row for row in rows if row.kind != "note"]
-
-        def done(error: StoreError | None) -> None:
-            if error is not None:
-                self._next.batch.outbox += notes
-                self._next.touch()
-                self._flush()
-
-        self._store.submit(Batch(outbox=notes), done, urgent=False)
-
-    def _try_again(self) -> None:
-        self._refused = False
-        self._next.drop_finished()
-        self._commit(self._next)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from edge_agent.engine import Engine, Scorer
+from edge_agent.engine import Engine
+from edge_agent.engine_ports import Scorer
 from edge_agent.journal.batch import Batch, Counts, DeadLetterRow, JournalRow, OutboxRow
 from edge_agent.journal.errors import StoreError
 from edge_agent.link.port import Delivery
@@ -81,7 +82,7 @@ class Replay:
         self._pipelines = {up(settings.device, Up.RESULT, item.name): item.name for item in pipelines}
         settings = replace(settings, pipelines=tuple(pipelines), store=replace(settings.store, commit_delay=0.0))
         store = PassingStore(loop.post, self._show)
-        self._engine = Engine(settings, loop, store, [Pipeline(item) for item in pipelines], models)
+        self._engine = Engine(settings, loop, store, [Pipeline(item) for item in pipelines], models, wall=None)
 
     @property
     def counters(self) -> Counter[str]:

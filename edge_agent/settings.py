@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
-from edge_agent.units import parse_duration, parse_size
+from edge_agent.units import parse_duration, parse_optional_duration, parse_size
 from fleet_contract.messages import Severity
 
 
@@ -28,6 +28,8 @@ class _Unit:
 
 Duration = Annotated[float, _Unit(parse_duration)]
 """Seconds; in configuration also `"250ms"`, `"30s"`, `"10min"`, `"2h"`, `"7d"`."""
+OptionalDuration = Annotated[float | None, _Unit(parse_optional_duration)]
+"""Seconds, or None; in configuration also `"none"`."""
 Size = Annotated[int, _Unit(parse_size)]
 """Bytes; in configuration also `"64KiB"`, `"512MiB"`, `"2GiB"`, `"1MB"`."""
 
@@ -95,7 +97,10 @@ class WindowKind(StrEnum):
     """How events are gathered."""
 
     COUNT = "count"
-    TIME = "time"
+    TUMBLING = "tumbling"
+    HOPPING = "hopping"
+    SLIDING = "sliding"
+    SESSION = "session"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +109,29 @@ class WindowSettings:
 
     kind: WindowKind = WindowKind.COUNT
     size: Duration = 1
-    """Events (kind `count`) or seconds of event time (kind `time`)."""
+    """Events (kind `count`) or seconds of event time; kind `session` has none."""
     step: Duration | None = None
-    """Events or seconds between the starts of two windows; default `size`, which is a tumbling window. At most `size`."""
+    """Kinds `count` (default `size`) and `hopping`: events or seconds between the starts of two windows. At most `size`."""
+    gap: Duration | None = None
+    """Kind `session`: it closes after this many seconds of event time without an event,"""
+    max_length: Duration = 86400.0
+    """or when it is this many seconds long, so that none is endless."""
+    delay: Duration = 0.0
+    """Seconds that the watermark stays behind the sensor's newest event time: a window waits for events out of order."""
     lateness: Duration = 0.0
-    """Kind `time`: how far the watermark stays behind the newest event time of the sensor, in seconds."""
+    """Seconds of event time after its closing for which a late event makes a window fire again, as a revision."""
+    backlog_after: OptionalDuration = 600.0
+    """An event older than the sensor's newest by more seconds than this is backlog. None: only what is called historical is."""
+    max_jump: OptionalDuration = 86400.0
+    """An event that is ahead of the sensor's newest by more seconds than this waits for the next one to confirm it."""
+    max_gap: Duration | None = None
+    """Neighbours in a window that are further apart give the quality flag `gap`."""
+    clock_skew: OptionalDuration = 300.0
+    """An event that is ahead of the wall clock by more seconds than this gets the quality flag `clock_skew`."""
+    idle_timeout: OptionalDuration = None
+    """Seconds of the wall clock without an event after which a sensor's open windows close."""
+    backlog_idle_timeout: OptionalDuration = 60.0
+    """The same for the windows of its backlog."""
 
 
 class Statistic(StrEnum):

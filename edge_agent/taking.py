@@ -5,11 +5,16 @@ it any more it is done: if it was never journaled it never will be, otherwise it
 """
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge_agent.ingest.events import Decoded
 from edge_agent.journal.batch import Batch
 from edge_agent.link.port import Delivery
+
+KEPT: Final = "decoded"
+"""Beside a journaled message's properties: what decoders that remember made of it."""
+PLACED: Final = "placed"
+"""Beside them too: which samples a pipeline took as backlog or dropped, for that depends on what came before."""
 
 
 class Keeper(Protocol):
@@ -21,7 +26,7 @@ class Keeper(Protocol):
 class Taking:
     """One event (one MQTT message) on its way."""
 
-    __slots__ = ("decoded", "delivery", "event_no", "holds", "journaled", "scoring", "started")
+    __slots__ = ("decoded", "delivery", "event_no", "holds", "journaled", "placed", "scoring", "started")
 
     def __init__(self, event_no: int, delivery: Delivery | None, started: float) -> None:
         self.event_no = event_no
@@ -29,12 +34,20 @@ class Taking:
         """By decoder, where what the message means depends on those before it: the journal keeps that meaning."""
         self.delivery = delivery
         """None for an event that was read back from the journal."""
+        self.placed: dict[str, list[tuple[int, int]]] | None = None
+        """By pipeline, (index of the sample, `Fed.placed`) of those that were not simply taken in."""
         self.holds = 0
         self.scoring = 0
         """Windows that this event closed and that are not finished."""
         self.journaled = delivery is None
         self.started = started
         """When it arrived, on the monotonic clock."""
+
+    def place(self, pipeline: str, index: int, placed: int) -> None:
+        """Remember what a pipeline made of one sample, for the journal."""
+        if self.placed is None:
+            self.placed = {}
+        self.placed.setdefault(pipeline, []).append((index, placed))
 
 
 class GroupCommit:

@@ -25,6 +25,11 @@ def parse_duration(value: object) -> object:
     return _parse(value, SECONDS, "a duration", '"30s"')
 
 
+def parse_optional_duration(value: object) -> object:
+    """As `parse_duration`; `"none"` is None."""
+    return None if value == "none" else parse_duration(value)
+
+
 def parse_size(value: object) -> object:
     """Bytes from text such as `"64KiB"`; anything but text is returned as it is. Raises ValueError naming the units."""
     if not isinstance(value, str):

@@ -199,7 +199,7 @@ class WindowRef(Message, frozen=True, kw_only=True):
     """The window that a result was computed from."""
 
     kind: str
-    """`count` or `time`."""
+    """`count`, `tumbling`, `hopping`, `sliding` or `session`."""
     start: str | None
     """Event time of the bounds; null where the events carry none."""
     end: str | None
@@ -295,7 +295,9 @@ class Result(Message, frozen=True, kw_only=True):
     events: EventsRef
     quality: tuple[str, ...] = ()
     revision: int = 0
-    """Grows when a late event makes the same window fire again."""
+    """Grows when a late event makes the same window fire again. The result with the highest one holds."""
+    timeliness: str = "live"
+    """`backlog` for events from before an outage that is over: their result is late news."""
 
 
 class ReplyStatus(StrEnum):

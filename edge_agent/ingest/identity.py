@@ -2,8 +2,9 @@
 
 All ids can be recomputed from a recording. An event's id is its own; else, where the payload carries a time, BLAKE2b-128 of
 topic, NUL and payload in hexadecimal; else a fresh one that the caller makes up. A result's id is BLAKE2b-128, in
-hexadecimal, of the compact JSON array `[pipeline, source, kind, first, last]`, where first and last are the bounds in
-microseconds since 1970 for a time window and the first and last event id for a count window.
+hexadecimal, of the compact JSON array `[pipeline, source, kind, first, last]`, where first and last are: for `tumbling`,
+`hopping` and `session` the window's bounds in microseconds since 1970, for `count` the first and last event id, for `sliding`
+the id of the event that it ends with, twice. Of the backlog lane `"backlog"` is added to the array.
 """
 
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def sample_id(event_id: str, index: int) -> str:
     return event_id if index == 0 else f"{event_id}#{index}"
 
 
-def result_id(pipeline: str, source: str, kind: str, first: str | int, last: str | int) -> str:
-    """32 hexadecimal digits; see the top of the module."""
-    return blake2b(_encode((pipeline, source, kind, first, last)), digest_size=KEY_BYTES).hexdigest()
+def result_id(pipeline: str, source: str, kind: str, first: str | int, last: str | int, timeliness: str | None = None) -> str:
+    """32 hexadecimal digits; see the top of the module. `timeliness` is given for the backlog lane alone."""
+    parts = (pipeline, source, kind, first, last)
+    return blake2b(_encode(parts if timeliness is None else (*parts, timeliness)), digest_size=KEY_BYTES).hexdigest()

@@ -1,6 +1,7 @@
 """One pipeline: its sensors' buffers, and for each sensor the mark and the decision's state that outlive a restart."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Final
 
 import msgspec
@@ -8,25 +9,31 @@ import msgspec
 from edge_agent.ingest.identity import result_id
 from edge_agent.pipeline.alarm import Occasion
 from edge_agent.pipeline.decision import NEW, Decided, DecisionState, decide, decide_reading
+from edge_agent.pipeline.idle import IdleWatch
+from edge_agent.pipeline.lanes import Lane, LaneState, Sensor
 from edge_agent.pipeline.question import number
-from edge_agent.pipeline.windows import Buffer, ClosedWindow, Event, Fed, make_buffer
+from edge_agent.pipeline.windows import BACKLOG, DROPPED, IN_BACKLOG, LIVE, SKEWED, ClosedWindow, Event, Fed, lane_key
 from edge_agent.settings import DecisionSettings, PipelineSettings, Statistic, WindowKind
 from fleet_contract.manifest import Decision
 from fleet_contract.messages import Outcome
 
 MAX_SENSORS: Final = 10_000
 """More sensors than this in one pipeline are a mistake or an attack; their events are not taken in."""
+TOLD_BY_MARK: Final = (WindowKind.COUNT, WindowKind.SLIDING)
+"""Kinds whose finished windows are told by the position of the last one."""
+CLOCK_SKEW: Final = "clock_skew"
 
 
 class SensorState(msgspec.Struct, array_like=True):
-    """What is stored for one sensor of one pipeline, together with its newest result."""
+    """What is stored for one lane of one sensor of one pipeline, together with its newest result."""
 
     mark: int | None
-    """Of a kind of window: events are counted by position, time by microseconds. None: no window is finished."""
+    """Position of the last event of the last finished window. None: no window is finished, or the kind has no mark."""
     decision: DecisionState | None = None
     """None: nothing was decided yet, or nothing ever is."""
-    kind: WindowKind | None = None
-    """Of the window that set the mark."""
+    kind: str | None = None
+    """Of the windows that this is the state of."""
+    lane: LaneState | None = None
 
 
 class Pipeline:
@@ -34,56 +41,134 @@ class Pipeline:
 
     def __init__(self, settings: PipelineSettings) -> None:
         self.settings = settings
-        self._buffers: dict[str, Buffer] = {}
+        self._sensors: dict[str, Sensor] = {}
+        self._lanes: dict[str, Lane] = {}
         self._states: dict[str, SensorState] = {}
+        """Both by the lane's key."""
+        window = settings.window
+        self._skew = inf if window.clock_skew is None else window.clock_skew
+        waits = window.kind is not WindowKind.COUNT
+        self._idle_live = IdleWatch(window.idle_timeout) if waits and window.idle_timeout is not None else None
+        timeout = window.backlog_idle_timeout
+        self._idle_backlog = IdleWatch(timeout) if waits and timeout is not None else None
         self._decides = settings.model is not None or settings.decision != DecisionSettings()
 
     def restore(self, states: Mapping[str, bytes]) -> None:
         """Take the stored states, before the first event. Raises msgspec.DecodeError.
 
-        A mark that windows of another kind have left says nothing here: the configuration has changed.
+        What windows of another kind have left says nothing here: the configuration has changed.
         """
         for key, stored in states.items():
             state = _decode(stored)
-            if state.kind is not self.settings.window.kind:
+            if not _is_kind(state.kind, self.settings.window.kind):
                 state.mark = None
+                if state.lane is not None:
+                    state.lane.windows = None
             self._states[key] = state
             if state.decision is not None and state.decision.alarm is not None:
                 self._decides = True  # an alarm that is configured no more is still to be cleared
 
     def state(self, key: str) -> bytes:
-        """What to store for one sensor, in the transaction of its newest finished window."""
-        return msgspec.msgpack.encode(self._states[key])
+        """What to store for one lane, in the transaction of what changed it."""
+        state = self._states.setdefault(key, SensorState(None))
+        lane = self._lanes.get(key)
+        if lane is not None:
+            state.kind, state.lane = self.settings.window.kind, lane.dump()
+        return msgspec.msgpack.encode(state)
 
-    def feed(self, event: Event) -> Fed | None:
-        """Take one event in; None when it is of one sensor too many."""
-        key = event.sample.device
-        buffer = self._buffers.get(key)
-        if buffer is None:
-            if len(self._buffers) >= MAX_SENSORS:
-                return None
-            known = self._states.get(key)
-            buffer = make_buffer(key, self.settings.window, None if known is None else known.mark)
-            self._buffers[key] = buffer
-        return buffer.feed(event)
+    def feed(self, event: Event, wall: float = inf) -> Fed | None:
+        """Take one event in; None when it is of one sensor too many.
+
+        `wall` is the time in seconds since 1970, where the clock can be believed: it serves for the flag `clock_skew` alone.
+        """
+        sample = event.sample
+        sensor = self._sensors.get(sample.device) or self._make_sensor(sample.device)
+        if sensor is None:
+            return None
+        time = sample.time
+        if time is not None and time - self._skew > wall:
+            fed = sensor.feed(flag_skew(event))
+            fed.skewed = True
+        else:
+            fed = sensor.feed(event)
+        if fed.historical:
+            self._lanes.setdefault(fed.lane_key, sensor.backlog)
+            if self._idle_backlog is not None:
+                self._idle_backlog.note(fed.lane_key)
+        elif self._idle_live is not None:
+            self._idle_live.note(fed.lane_key)
+        return fed
+
+    def reattach(self, event: Event, placed: int) -> Fed | None:
+        """After a restart: put an event of the journal back, which was `placed` (`Fed.placed`) so when it came."""
+        if placed & DROPPED:
+            fed = Fed(event.sample.device)
+            fed.release(event.position)
+            return fed
+        sensor = self._sensors.get(event.sample.device) or self._make_sensor(event.sample.device)
+        if sensor is None:
+            return None
+        fed = sensor.reattach(flag_skew(event) if placed & SKEWED else event, historical=bool(placed & IN_BACKLOG))
+        if fed.historical:
+            self._lanes.setdefault(fed.lane_key, sensor.backlog)
+        watch = self._idle_backlog if fed.historical else self._idle_live
+        if watch is not None:
+            watch.note(fed.lane_key)
+        return fed
+
+    def resume(self) -> list[Fed]:
+        """After the last `reattach`: what fires again because it was not finished."""
+        return [fed for sensor in self._sensors.values() for fed in sensor.resume()]
+
+    def sweep(self, now: float) -> list[Fed]:
+        """Close windows of lanes that had no event for the idle time-out. Call it about once a second; `now` is monotonic."""
+        found = []
+        for watch in (self._idle_live, self._idle_backlog):
+            if watch is not None:
+                for key in watch.due(now):
+                    fed = Fed(key)
+                    if self._lanes[key].windows.idle(fed):
+                        watch.note(key)
+                    found.append(fed)
+        return found
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether `sweep` is of any use."""
+        return self._idle_live is not None or self._idle_backlog is not None
+
+    def _make_sensor(self, key: str) -> Sensor | None:
+        if len(self._sensors) >= MAX_SENSORS:
+            return None
+        stored = []
+        for timeliness in (LIVE, BACKLOG):
+            state = self._states.get(lane_key(key, timeliness))
+            stored.append((None, None) if state is None else (state.lane, state.mark))
+        sensor = self._sensors[key] = Sensor(key, self.settings.window, *stored)
+        self._lanes[sensor.live.key] = sensor.live
+        return sensor
 
     def result_id(self, window: ClosedWindow) -> str:
         """The id of the window's result: from pipeline, sensor and events alone."""
-        if window.kind is WindowKind.TIME:
-            return result_id(self.settings.name, window.key, window.kind, window.start, window.end)
-        first, last = window.events[0].event_id, window.events[-1].event_id
-        return result_id(self.settings.name, window.key, window.kind, first, last)
+        first: str | int
+        last: str | int
+        if window.kind is WindowKind.COUNT:
+            first, last = window.events[0].event_id, window.events[-1].event_id
+        elif window.kind is WindowKind.SLIDING:
+            first = last = window.events[-1].event_id
+        else:
+            first, last = window.start, window.end
+        timeliness = None if window.timeliness == LIVE else window.timeliness
+        return result_id(self.settings.name, window.key, window.kind, first, last, timeliness)
 
     def decide(self, window: ClosedWindow, scores: Sequence[float], labels: Sequence[str], recommended: Decision) -> Decided:
         """What becomes of a scored window; `finish` it next, before the sensor's next window is decided.
 
         Raises ValueError or IndexError, with the state as before, when there are other scores than labels.
         """
-        known = self._states.get(window.key)
-        state = (known and known.decision) or NEW
-        decided, after = decide(scores, labels, self.settings.decision, recommended, state, self._occasion(window))
-        self._states.setdefault(window.key, SensorState(None)).decision = after
-        return decided
+        settings = self.settings.decision
+        decided, after = decide(scores, labels, settings, recommended, self._decision(window), self._occasion(window))
+        return self._settle(window, decided, after)
 
     def read(self, window: ClosedWindow) -> Decided:
         """What becomes of a window of a pipeline without a model; `finish` it next."""
@@ -91,21 +176,46 @@ class Pipeline:
         if not self._decides:
             return Decided(outcome)
         settings = self.settings.decision
-        known = self._states.get(window.key)
-        state = (known and known.decision) or NEW
         value = None if settings.reading is None else reading_of(window, settings.reading, settings.take)
-        decided, after = decide_reading(value, outcome.values, settings, state, self._occasion(window))
-        self._states.setdefault(window.key, SensorState(None)).decision = after
+        state, occasion = self._decision(window), self._occasion(window)
+        return self._settle(window, *decide_reading(value, outcome.values, settings, state, occasion))
+
+    def _decision(self, window: ClosedWindow) -> DecisionState:
+        known = self._states.get(window.lane_key)
+        return (known and known.decision) or NEW
+
+    def _settle(self, window: ClosedWindow, decided: Decided, after: DecisionState) -> Decided:
+        if window.revision:  # the state has moved on since: a revision says what the events say, and is always given out
+            return Decided(msgspec.structs.replace(decided.outcome, state=None, changed=False, alarm=None))
+        self._states.setdefault(window.lane_key, SensorState(None)).decision = after
         return decided
 
     def _occasion(self, window: ClosedWindow) -> Occasion:
         last = window.events[-1].sample
-        return Occasion(self.settings.name, window.key, last.time, last.time_text, lambda: self.result_id(window))
+        backlog = window.timeliness != LIVE
+        return Occasion(self.settings.name, window.key, last.time, last.time_text, lambda: self.result_id(window), backlog)
 
     def finish(self, window: ClosedWindow) -> None:
         """The window is done, with a result or without one: it will not close again."""
-        state = self._states.setdefault(window.key, SensorState(None))
-        state.mark, state.kind = window.mark, window.kind
+        key = window.lane_key
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = SensorState(None)
+        if window.kind in TOLD_BY_MARK and not window.revision and (state.mark is None or window.mark > state.mark):
+            state.mark = window.mark
+        self._lanes[key].windows.finish(window)
+
+
+def flag_skew(event: Event) -> Event:
+    """The event with the flag `clock_skew`."""
+    sample = event.sample
+    flagged = msgspec.structs.replace(sample, quality=(*sample.quality, CLOCK_SKEW))
+    return Event(event.position, event.event_id, flagged)
+
+
+def _is_kind(stored: str | None, kind: WindowKind) -> bool:
+    """Whether a state is of this kind of window; the first release called both kinds on a grid `time`."""
+    return stored == kind or (stored == "time" and kind in (WindowKind.TUMBLING, WindowKind.HOPPING))
 
 
 def readings(window: ClosedWindow) -> Outcome:

@@ -7,8 +7,8 @@ import msgspec
 
 from edge_agent.ingest.instant import format_micros
 from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.quality import BOUNDED, flags_of
 from edge_agent.pipeline.windows import ClosedWindow
-from edge_agent.settings import WindowKind
 from fleet_contract.messages import EventsRef, ModelRef, Outcome, Result, WindowRef
 
 LISTED_IDS: Final = 16
@@ -18,7 +18,7 @@ LISTED_IDS: Final = 16
 def make_result(pipeline: Pipeline, window: ClosedWindow, outcome: Outcome, model: ModelRef | None) -> Result:
     """The message, without its place in a stream, which the outbox gives it."""
     events = window.events
-    if window.kind is WindowKind.TIME:
+    if window.kind in BOUNDED:
         start, end = format_micros(window.start), format_micros(window.end)
     else:
         start, end = events[0].sample.time_text, events[-1].sample.time_text
@@ -31,7 +31,9 @@ def make_result(pipeline: Pipeline, window: ClosedWindow, outcome: Outcome, mode
         model=model,
         window=WindowRef(kind=window.kind, start=start, end=end, count=len(events)),
         events=_events(window),
-        quality=_quality(window),
+        quality=flags_of(window, pipeline.settings.window),
+        revision=window.revision,
+        timeliness=window.timeliness,
     )
 
 
@@ -52,9 +54,3 @@ def _events(window: ClosedWindow) -> EventsRef:
         return EventsRef(count=len(events), ids=tuple(event.event_id for event in events))
     digest = sha256("\n".join(event.event_id for event in events).encode()).hexdigest()
     return EventsRef(count=len(events), first=events[0].event_id, last=events[-1].event_id, digest=f"sha256:{digest}")
-
-
-def _quality(window: ClosedWindow) -> tuple[str, ...]:
-    if len(window.events) == 1:
-        return window.events[0].sample.quality
-    return tuple(dict.fromkeys(flag for event in window.events for flag in event.sample.quality))

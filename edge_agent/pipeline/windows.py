@@ -1,27 +1,40 @@
-"""Which events are scored together: windows of one sensor, by count or by event time.
+"""Which events are scored together: the types, and what makes results depend on the events alone.
 
-Results depend on the events alone, never on timing or restarts. What makes that so is the **mark**: where the last finished
-window ended. A window is finished in the order in which it closed, and its mark is stored in the same transaction as its
-result. After a restart the journal is fed again in the order of positions; it still holds every event of every buffer and of
-every unfinished window, perhaps others too (other pipelines may hold them). The mark tells which is which:
+A sensor's events are kept in lanes (`lanes.py`), each with windows of one kind of its own: by count (`count_window.py`), on a
+grid of event time (`time_window.py`), at each event (`sliding_window.py`), or in sessions (`session_window.py`).
 
-- *count*: a buffer of `size` events closes a window and drops its oldest `step`. Up to the mark, which is the position of the
-  last finished window's last event, nothing closes, and only the last `size - step` events stay: the buffer as it was then.
-- *time*: windows start at multiples of `step` since 1970 and end `size` later. A window closes when the watermark (the
-  sensor's newest event time minus `lateness`) reaches its end. The newest event is always in an open window, so the
-  watermark comes back with the journal. A window that ends at or before the mark, the end of the last finished one, is never
-  opened again.
+After a restart the journal is read again in the order of positions. It holds every event of every open window, of every window
+that may fire again, and of every window that is not answered, perhaps others too (other pipelines may hold them). The state
+that was stored with the last commit says which is which:
+
+- *count*: the **mark** is the position of the last finished window's last event. Events are fed again; up to the mark nothing
+  closes, and only the last `size - step` events stay: the buffer as it was then.
+- the kinds on event time: events are put back in their places. The state knows the **watermark** (up to here windows have
+  fired), the **expiry** (up to here windows cannot fire again), the windows **kept** because a late event may make them fire
+  again, and those **pending**: fired and not answered. A pending window's events are those within its bounds up to the position
+  of its newest. What can be told from the events (a newer watermark, say) need not be stored each time.
+
+Which lane an event went to, and whether it was dropped as late, is written into its journal row, as it depends on what was
+there before it came.
 """
 
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from edge_agent.ingest.events import Sample
-from edge_agent.settings import WindowKind, WindowSettings
+from edge_agent.settings import WindowKind
 
 MICROS: Final = 1_000_000
+LIVE: Final = "live"
+BACKLOG: Final = "backlog"
+IN_BACKLOG: Final = 1
+DROPPED: Final = 2
+SKEWED: Final = 4
+"""What is noted of an event in its journal row, added up."""
+MARK: Final = "\x1f"
+"""Between sensor and lane in the key of a stored state."""
 
 
 class Event:
@@ -42,139 +55,140 @@ class Event:
 class ClosedWindow:
     """A window that is to be scored."""
 
-    __slots__ = ("end", "events", "key", "kind", "mark", "start")
+    __slots__ = ("end", "events", "key", "kind", "mark", "revision", "start", "timeliness")
 
-    def __init__(self, key: str, kind: WindowKind, events: tuple[Event, ...], mark: int, start: int, end: int) -> None:
+    def __init__(
+        self,
+        key: str,
+        kind: WindowKind,
+        events: tuple[Event, ...],
+        mark: int,
+        start: int = 0,
+        end: int = 0,
+        revision: int = 0,
+        timeliness: str = LIVE,
+    ) -> None:
         self.key = key
         """The sensor."""
         self.kind = kind
         self.events = events
+        """In order of event time; of kind `count` in order of arrival."""
         self.mark = mark
+        """What tells the window from the others of its lane: the start, or the position of the last event."""
         self.start = start
-        """Kind `time`: microseconds since 1970; otherwise 0, like `end`."""
+        """Microseconds since 1970, as they were when it first fired; 0 for kind `count`, like `end`."""
         self.end = end
+        self.revision = revision
+        self.timeliness = timeliness
+        """The lane: `live` or `backlog`."""
+
+    @property
+    def lane_key(self) -> str:
+        """Under which the lane's state is stored."""
+        return lane_key(self.key, self.timeliness)
 
     def __repr__(self) -> str:
-        return f"ClosedWindow({self.key!r}, {self.kind}, {len(self.events)} events, mark {self.mark})"
+        return f"ClosedWindow({self.key!r}, {self.kind}, {len(self.events)} events, mark {self.mark}, {self.revision})"
 
 
-@dataclass(slots=True)
+def lane_key(sensor: str, timeliness: str) -> str:
+    """The key of a lane's state: for the live lane the sensor's. No two lanes share one, whatever sensors call themselves."""
+    if MARK in sensor:
+        sensor = sensor.replace(MARK, MARK * 2)
+    return sensor if timeliness == LIVE else f"{sensor}{MARK}{timeliness}"
+
+
 class Fed:
-    """What one event did to a buffer."""
+    """What one event did to its sensor's windows."""
 
-    closed: list[ClosedWindow] = field(default_factory=list)
-    released: list[int] = field(default_factory=list)
-    """Positions that the buffer holds no more (closed windows still may)."""
-    late: bool = False
-    """Every window that the event belongs to had closed already."""
-    untimed: bool = False
-    """The event carries no time, so a window on time cannot place it."""
+    __slots__ = ("changed", "closed", "dropped", "historical", "jumped", "lane_key", "late", "released", "skewed", "untimed")
+
+    def __init__(self, lane_key: str) -> None:
+        self.lane_key = lane_key
+        self.closed: Sequence[ClosedWindow] = ()
+        self.released: Sequence[int] = ()
+        """Positions that the windows hold no more (closed windows still may)."""
+        self.changed = False
+        """The lane's state must be stored: what happened cannot be told from the events in the journal."""
+        self.late = 0
+        """Events dropped because every window that they belong to had closed for good."""
+        self.jumped = 0
+        """Events dropped because the next one refuted their jump ahead."""
+        self.dropped = False
+        """The event itself is in no window."""
+        self.untimed = False
+        """It carries no time, so a window on event time cannot place it."""
+        self.historical = False
+        """It went to the backlog lane."""
+        self.skewed = False
+        """It is ahead of the wall clock."""
+
+    def close(self, window: ClosedWindow) -> None:
+        """A window fires."""
+        if type(self.closed) is list:
+            self.closed.append(window)
+        else:
+            self.closed = [*self.closed, window]
+
+    def release(self, position: int) -> None:
+        """An event is held no more."""
+        if type(self.released) is list:
+            self.released.append(position)
+        else:
+            self.released = [*self.released, position]
+
+    @property
+    def placed(self) -> int:
+        """What its journal row says of the event: 0 where it was simply taken into the live lane."""
+        return IN_BACKLOG * self.historical | DROPPED * self.dropped | SKEWED * self.skewed
 
 
-class Buffer(Protocol):
-    """The open windows of one sensor. `mark` is set once, from the stored state, before the first event."""
+class WindowState(msgspec.Struct, array_like=True, omit_defaults=True):
+    """What is stored of one lane's windows; times in microseconds since 1970."""
 
-    def feed(self, event: Event) -> Fed:
-        """Take one event in."""
+    watermark: int | None = None
+    expiry: int | None = None
+    floor: int | None = None
+    """Kind `session`: events before it belong to sessions that have closed."""
+    kept: list[list[int]] = []
+    """Windows that have fired and may fire again."""
+    pending: list[list[int]] = []
+    """Windows that have fired and are not finished, in order."""
+
+
+class Windows(Protocol):
+    """The windows of one lane. Events come in the order of their positions."""
+
+    def place(self, event: Event, newest: float | None, fed: Fed) -> None:
+        """Take an event in. `newest` is the lane's newest event time in seconds, this event's included."""
+        ...
+
+    def reattach(self, event: Event, fed: Fed) -> None:
+        """After a restart: put an event of the journal, which was taken in before, back in its place."""
+        ...
+
+    def resume(self, newest: float | None, fed: Fed) -> None:
+        """After the last `reattach`: fire again what was not finished, let go of what is not held."""
+        ...
+
+    def finish(self, window: ClosedWindow) -> None:
+        """The window is done: it need not fire again after a restart."""
+        ...
+
+    def idle(self, fed: Fed) -> bool:
+        """No event came for long: the first call closes what is open, the next one lets go of what may fire again.
+
+        Returns whether something is left for the next call.
+        """
+        ...
+
+    def dump(self) -> WindowState | None:
+        """What to store; None where the mark says everything."""
         ...
 
 
-class CountBuffer:
-    """Windows of a number of events."""
-
-    __slots__ = ("_events", "_keep", "_key", "_mark", "_size")
-
-    def __init__(self, key: str, settings: WindowSettings, mark: int | None) -> None:
-        self._key = key
-        self._size = int(settings.size)
-        self._keep = self._size - int(settings.size if settings.step is None else settings.step)
-        self._mark = -1 if mark is None else mark
-        self._events: deque[Event] = deque()
-
-    def feed(self, event: Event) -> Fed:
-        """Take one event in."""
-        fed = Fed()
-        events = self._events
-        events.append(event)
-        if event.position <= self._mark:
-            while len(events) > self._keep:
-                fed.released.append(events.popleft().position)
-        elif len(events) >= self._size:
-            fed.closed.append(ClosedWindow(self._key, WindowKind.COUNT, tuple(events), event.position, 0, 0))
-            while len(events) > self._keep:
-                fed.released.append(events.popleft().position)
-        return fed
-
-
-class TimeBuffer:
-    """Windows of event time."""
-
-    __slots__ = ("_holds", "_key", "_lateness", "_mark", "_newest", "_open", "_size", "_step")
-
-    def __init__(self, key: str, settings: WindowSettings, mark: int | None) -> None:
-        self._key = key
-        self._size = max(round(settings.size * MICROS), 1)
-        self._step = self._size if settings.step is None else max(round(settings.step * MICROS), 1)
-        self._lateness = round(settings.lateness * MICROS)
-        self._mark = mark
-        self._newest: int | None = None
-        self._open: dict[int, list[Event]] = {}
-        """Start to events."""
-        self._holds: dict[int, int] = {}
-        """Position to the number of open windows that hold it."""
-
-    def feed(self, event: Event) -> Fed:
-        """Take one event in."""
-        fed = Fed()
-        if event.sample.time is None:
-            fed.untimed = True
-            fed.released.append(event.position)
-            return fed
-        moment = round(event.sample.time * MICROS)
-        held = 0
-        for start in self._starts(moment):
-            end = start + self._size
-            if self._mark is not None and end <= self._mark:
-                continue
-            if self._newest is None or end > self._newest - self._lateness:
-                self._open.setdefault(start, []).append(event)
-                held += 1
-        if held:
-            self._holds[event.position] = held
-        else:
-            fed.late = True
-            fed.released.append(event.position)
-        if self._newest is None or moment > self._newest:
-            self._newest = moment
-            self._close(moment - self._lateness, fed)
-        return fed
-
-    def _starts(self, moment: int) -> Iterable[int]:
-        start = moment // self._step * self._step
-        while start + self._size > moment:
-            yield start
-            start -= self._step
-
-    def _close(self, watermark: int, fed: Fed) -> None:
-        if not self._open or min(self._open) + self._size > watermark:
-            return
-        for start in sorted(start for start in self._open if start + self._size <= watermark):
-            events = sorted(self._open.pop(start), key=_moment)
-            end = start + self._size
-            fed.closed.append(ClosedWindow(self._key, WindowKind.TIME, tuple(events), end, start, end))
-            for event in events:
-                self._holds[event.position] -= 1
-                if not self._holds[event.position]:
-                    del self._holds[event.position]
-                    fed.released.append(event.position)
-
-
-def _moment(event: Event) -> tuple[float, int]:
-    return event.sample.time or 0.0, event.position
-
-
-def make_buffer(key: str, settings: WindowSettings, mark: int | None) -> Buffer:
-    """The open windows of one sensor; `mark` from its stored state, None for a new sensor."""
-    if settings.kind is WindowKind.TIME:
-        return TimeBuffer(key, settings, mark)
-    return CountBuffer(key, settings, mark)
+def micros(event: Event) -> int:
+    """The event's time, which must be there, in microseconds since 1970."""
+    time = event.sample.time
+    assert time is not None
+    return round(time * MICROS)

@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -235,6 +235,7 @@ class _Batch:
             case ResultFields() as result:
                 durable = bool(result.stream) and result.seq > 0
                 row |= {"result_id": result.result_id, "pipeline": entry.pipeline, "source": result.source, "time": result.time}
+                row["revision"] = result.revision
                 row |= {"stream": result.stream if durable else None, "seq": result.seq if durable else None}
                 row |= {
                     "model": result.model.name if result.model is not None else None,
@@ -265,6 +266,9 @@ class _Batch:
             stored = insert_ignoring(connection, tables.metadata.tables[name], rows)
             counts[name] += stored
             counts[f"repeated_{name}"] += len(rows) - stored
+        revised = [row for row in self._rows["results"] if row["revision"]]
+        if revised:
+            counts["revised_results"] += _revise(connection, revised)
         if self._rows["health"]:
             connection.execute(sa.insert(tables.health), self._rows["health"])
             counts["health"] += len(self._rows["health"])
@@ -290,6 +294,27 @@ class _Batch:
             else:
                 self.changes.reported.add(device)
         return newer
+
+
+_REVISED: Final = ("revision", "time", "model", "release", "payload", "received")
+_REVISION = (
+    sa.update(tables.results)
+    .where(
+        tables.results.c.device == sa.bindparam("d"),
+        tables.results.c.result_id == sa.bindparam("k"),
+        tables.results.c.revision < sa.bindparam("to_revision"),
+    )
+    .values({name: sa.bindparam(f"to_{name}") for name in _REVISED})
+)
+
+
+def _revise(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    """Let results of a higher revision take the place of those that are stored under their id; returns how many did."""
+    found = 0
+    for row in rows:
+        named = {f"to_{name}": row[name] for name in _REVISED}
+        found += connection.execute(_REVISION, {"d": row["device"], "k": row["result_id"], **named}).rowcount
+    return found
 
 
 # A reply is kept once, and only the device that was asked can answer.

@@ -59,6 +59,7 @@ class ResultFields(Struct, frozen=True):
     source: str
     stream: Annotated[str, Meta(max_length=64)] = ""
     seq: Whole = 0
+    revision: Small = 0
     time: Annotated[str, Meta(max_length=64)] | None = None
     model: _Model | None = None
 

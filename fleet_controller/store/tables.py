@@ -80,6 +80,8 @@ results = Table(
     Column("stream", String(64)),
     Column("seq", BigInteger),
     Column("result_id", String(128), nullable=False),
+    # Of the payload; a higher one takes the place of what is there.
+    Column("revision", Integer, nullable=False, server_default="0"),
     Column("pipeline", _Name, nullable=False),
     Column("source", Text, nullable=False),
     # Event time, RFC 3339 as the device sent it.

@@ -77,6 +77,14 @@ def test_a_source_that_covers_the_contract_is_refused(tmp_path: Path, topic: str
     assert problem.startswith(f"{path}: pipelines[0].source.topic: ")
 
 
+WINDOW = '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n[pipelines.window]\n'
+
+
+def test_what_has_a_default_can_be_switched_off(tmp_path: Path) -> None:
+    (off,) = load(write(tmp_path, MINIMAL + WINDOW + 'max_jump = "none"\nbacklog_after = "none"')).pipelines
+    assert (off.window.max_jump, off.window.backlog_after, off.window.clock_skew) == (None, None, 300.0)
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
@@ -100,10 +108,19 @@ def test_a_source_that_covers_the_contract_is_refused(tmp_path: Path, topic: str
         ),
         (
             '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n'
-            '[pipelines.window]\nkind = "time"\nsize = "1d"\nstep = "1s"',
+            '[pipelines.window]\nkind = "hopping"\nsize = "1d"\nstep = "1s"',
             "pipelines[0].window.step",
         ),
         ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = 5', "pipelines[0].source.topic"),
+        (WINDOW + 'kind = "time"', "pipelines[0].window.kind"),
+        (WINDOW + 'kind = "hopping"', "pipelines[0].window.step"),
+        (WINDOW + 'kind = "tumbling"\nsize = 5\nstep = 5', "pipelines[0].window.step"),
+        (WINDOW + 'kind = "session"', "pipelines[0].window.gap"),
+        (WINDOW + 'kind = "sliding"\ngap = 5', "pipelines[0].window.gap"),
+        (WINDOW + 'kind = "session"\ngap = 5\nmax_length = 0', "pipelines[0].window.max_length"),
+        (WINDOW + "lateness = 5", "pipelines[0].window.lateness"),
+        (WINDOW + "max_jump = 0", "pipelines[0].window.max_jump"),
+        (WINDOW + 'kind = "tumbling"\ndelay = -1', "pipelines[0].window.delay"),
         (
             '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n[pipelines.decision]\nthreshold = 1',
             "pipelines[0].decision.threshold",

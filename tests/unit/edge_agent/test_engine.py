@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class SiteLink:
 
     def __init__(self) -> None:
         self.acked: list[int] = []
+        self.connected = True
 
     def ack(self, deliveries: Iterable[Delivery]) -> None:
         self.acked += [delivery.mid for delivery in deliveries if delivery.qos]
@@ -106,6 +108,7 @@ class World:
             pipelines=pipelines,
         )
         self.generation = 0
+        self.wall = time.time
         self.start()
 
     def start(self) -> None:
@@ -116,7 +119,7 @@ class World:
         pipelines = [Pipeline(item) for item in self.settings.pipelines]
         for item in pipelines:
             item.restore(self.store.pipeline_states(item.settings.name))
-        self.engine = Engine(self.settings, self.loop, self.store, pipelines, self.models)
+        self.engine = Engine(self.settings, self.loop, self.store, pipelines, self.models, wall=self.wall)
         self.engine.attach(self.link)
         self.engine.rebuild()
 
@@ -327,7 +330,7 @@ def test_qos_0_beyond_its_buffer_is_dropped_and_counted(make: Callable[..., Worl
 
 
 def test_a_late_event_is_counted_and_not_scored(make: Callable[..., World]) -> None:
-    world = make(pipeline("p", kind=WindowKind.TIME, size=10))
+    world = make(pipeline("p", kind=WindowKind.TUMBLING, size=10))
     world.deliver(event(1), event(25), event(3))
     world.settle()
     assert world.engine.counters["events_late"] == 1
@@ -337,9 +340,11 @@ def test_a_late_event_is_counted_and_not_scored(make: Callable[..., World]) -> N
 WINDOWS = (
     {"size": 1},
     {"size": 4, "step": 1},
-    {"size": 3},
-    {"kind": WindowKind.TIME, "size": 5},
-    {"kind": WindowKind.TIME, "size": 6, "step": 2, "lateness": 3},
+    {"size": 3, "backlog_after": 3.0},
+    {"kind": WindowKind.TUMBLING, "size": 5, "lateness": 2},
+    {"kind": WindowKind.HOPPING, "size": 6, "step": 2, "delay": 3, "backlog_after": 3.0},
+    {"kind": WindowKind.SLIDING, "size": 4, "lateness": 5},
+    {"kind": WindowKind.SESSION, "gap": 2, "max_length": 7, "delay": 1},
 )
 
 
@@ -382,7 +387,8 @@ def test_restarts_anywhere_give_the_results_of_an_uninterrupted_run(
                 break
             world.models.answer(50)
         found = [
-            (item.pipeline, item.result_id, json.dumps(item.outcome.scores or item.outcome.values)) for item in world.results()
+            (item.pipeline, f"{item.result_id} {item.revision}", json.dumps(item.outcome.scores or item.outcome.values))
+            for item in world.results()
         ]
         assert len({result_id for _, result_id, _ in found}) == len(found)
         world.stop()
@@ -433,10 +439,10 @@ def test_one_event_that_breaks_the_intake_costs_the_others_nothing(
     world = make(pipeline("echo"))
     feed = Pipeline.feed
 
-    def breaks(self: Pipeline, item: Event) -> Any:
+    def breaks(self: Pipeline, item: Event, wall: float) -> Any:
         if item.event_id == "e2":
             raise ValueError("a defect")
-        return feed(self, item)
+        return feed(self, item, wall)
 
     monkeypatch.setattr(Pipeline, "feed", breaks)
     world.deliver(event(1), event(2), event(3))
@@ -452,14 +458,14 @@ def test_an_event_that_breaks_the_rebuilding_does_not_keep_the_daemon_from_start
     world = make(pipeline("p", model="m"))
     world.deliver(event(1), event(2))
     world.settle()
-    feed = Pipeline.feed
+    reattach = Pipeline.reattach
 
-    def breaks(self: Pipeline, item: Event) -> Any:
+    def breaks(self: Pipeline, item: Event, placed: int) -> Any:
         if item.event_id == "e1":
             raise ValueError("a defect")
-        return feed(self, item)
+        return reattach(self, item, placed)
 
-    monkeypatch.setattr(Pipeline, "feed", breaks)
+    monkeypatch.setattr(Pipeline, "reattach", breaks)
     world.restart()
     world.models.answer()
     world.settle()
@@ -500,3 +506,93 @@ def test_a_commit_that_can_never_succeed_is_told_once_and_nothing_is_acknowledge
     world.deliver(event(1))
     assert world.loop.run_until(lambda: bool(told), 10)
     assert (len(told), world.link.acked) == (1, [])
+
+
+def test_a_late_event_sends_the_result_again_with_a_revision_also_after_a_restart(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", kind=WindowKind.TUMBLING, size=10, lateness=20))
+    world.deliver(event(1), event(12))
+    world.settle()
+    assert world.store.counts.journal_rows == 2
+    world.restart()
+    world.deliver(event(2))
+    world.settle()
+    world.restart()
+    world.deliver(event(35))
+    world.settle()
+    first, again, last = world.results()
+    assert (first.result_id, first.revision, first.outcome.values) == (again.result_id, 0, {"v": 1})
+    assert (again.revision, again.outcome.values) == (1, {"v": [1, 2]})
+    assert (last.revision, last.outcome.values) == (0, {"v": 12})
+    assert world.store.counts.journal_rows == 2  # those of the window that can fire again, and of the open one
+
+
+def test_a_backlog_has_results_of_its_own_also_after_a_restart(make: Callable[..., World]) -> None:
+    world = make(pipeline("live", size=2), pipeline("all", size=2, backlog_after=None))
+    world.deliver(event(3600), event(1))
+    world.settle()
+    world.restart()
+    world.deliver(event(2), event(3601))
+    world.settle()
+    found = [(item.timeliness, item.outcome.values["v"]) for item in world.results() if item.pipeline == "live"]
+    assert found == [("backlog", [1, 2]), ("live", [3600, 3601])]
+    assert [item.outcome.values["v"] for item in world.results() if item.pipeline == "all"] == [[3600, 1], [2, 3601]]
+    assert world.engine.counters["events_backlog"] == 1
+    assert world.store.counts.journal_rows == 0
+
+
+def test_an_event_dropped_by_one_pipeline_stays_dropped_while_another_keeps_it(make: Callable[..., World]) -> None:
+    tumbling = pipeline("p", kind=WindowKind.SESSION, gap=5)
+    world = make(tumbling, pipeline("keeps", size=9))
+    world.deliver(event(1), event(20), event(3))
+    world.settle()
+    assert world.engine.counters["events_late"] == 1
+    world.restart()
+    world.deliver(event(40))
+    world.settle()
+    assert [item.outcome.values["v"] for item in world.results()] == [1, 20]
+
+
+def test_silence_closes_windows_but_not_while_no_event_can_come(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", kind=WindowKind.TUMBLING, size=100, idle_timeout=10))
+    world.deliver(event(1))
+    world.settle()
+    world.link.connected = False
+    for _ in range(30):
+        world.engine.sweep()
+    world.link.connected = True
+    for _ in range(10):
+        world.engine.sweep()
+    world.settle()
+    assert world.results() == []
+    world.engine.sweep()
+    world.settle()
+    assert [item.outcome.values for item in world.results()] == [{"v": 1}]
+    assert world.store.counts.journal_rows == 0
+
+
+@pytest.mark.parametrize(("now", "flags"), [(1.9e9, ("clock_skew",)), (1.9e9 + 0.5, ()), (1000.0, ())])
+def test_an_event_ahead_of_a_clock_that_can_be_believed_is_flagged_for_good(
+    make: Callable[..., World], now: float, flags: tuple[str, ...]
+) -> None:
+    world = make(pipeline("p", size=2, clock_skew=60))
+    world.wall = lambda: now
+    world.restart()
+    world.deliver(json.dumps({"time": 1.9e9 + 60.5, "v": 1}).encode())
+    world.settle()
+    world.wall = lambda: 2e9
+    world.restart()
+    world.deliver(json.dumps({"time": 1.9e9 + 61, "v": 2}).encode())
+    world.settle()
+    assert [item.quality for item in world.results()] == [flags]
+
+
+def test_flags_are_counted(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", size=2, max_gap=5))
+    retained = Delivery("s/a", event(1), 1, True, False, 1, 0, NO_PROPERTIES)
+    world.engine.on_deliveries([retained])
+    world.deliver(event(9), event(10), event(10, 11).replace(b"e10", b"e11"), b'{"v": 1}', first=2)
+    world.settle()
+    counters = world.engine.counters
+    assert [item.quality for item in world.results()] == [("retained", "gap"), ("duplicate",)]
+    assert [counters[f"events_{name}"] for name in ("retained", "without_time", "historical")] == [1, 1, 0]
+    assert [counters[f"windows_with_{name}"] for name in ("gap", "duplicate")] == [1, 1]

@@ -126,10 +126,54 @@ def test_a_mark_of_another_kind_of_window_holds_nothing_back() -> None:
             pipeline.finish(window)
         return len(fed.closed)
 
-    by_time, by_count = build(kind=WindowKind.TIME, size=60), build(size=1)
+    by_time, by_count = build(kind=WindowKind.TUMBLING, size=60), build(size=1)
     assert [feed(by_time, position) for position in range(2)] == [0, 1]
     by_count.restore({"s": by_time.state("s")})
     assert [feed(by_count, position) for position in range(2, 4)] == [1, 1]
     again = build(size=1)
     again.restore({"s": by_count.state("s")})
     assert [feed(again, position) for position in range(3, 5)] == [0, 1]
+
+
+def test_the_state_of_windows_of_time_that_the_first_release_stored_is_read() -> None:
+    window = WindowSettings(kind=WindowKind.TUMBLING, size=10, max_jump=None)
+    pipeline = Pipeline(PipelineSettings(name="p", source=IngestSettings(topic="#"), window=window))
+    pipeline.restore({"s": msgspec.msgpack.encode((1_700_000_010_000_000, False, "time"))})
+    fired = []
+    for position, second in enumerate((5, 15, 25)):  # the first window is done, the second was not answered
+        fed = pipeline.reattach(Event(position, str(position), Sample("s", 1.7e9 + second, None, {}, {})), 0)
+        assert fed is not None
+    for fed in pipeline.resume():
+        fired += [[item.position for item in closed.events] for closed in fed.closed]
+    assert fired == [[1]]
+
+
+def test_a_revision_does_not_move_the_state() -> None:
+    window = WindowSettings(kind=WindowKind.TUMBLING, size=10, lateness=100, max_jump=None)
+    settings = PipelineSettings(
+        name="p", source=IngestSettings(topic="#"), window=window, decision=DecisionSettings(threshold=0.5), model="m"
+    )
+    pipeline = Pipeline(settings)
+    told = []
+    for position, (second, score) in enumerate([(1, 0.0), (12, 0.0), (2, 0.9), (23, 0.2), (34, 0.9)]):
+        fed = pipeline.feed(Event(position, str(position), Sample("s", float(second), None, {}, {})))
+        assert fed is not None
+        for closed in fed.closed:
+            decided = pipeline.decide(closed, [score], (), Decision())
+            told.append((closed.revision, decided.outcome.score, decided.outcome.state, decided.outcome.changed))
+            pipeline.finish(closed)
+    assert told == [(0, 0.0, "off", False), (1, 0.9, None, False), (0, 0.2, "off", False), (0, 0.9, "on", True)]
+
+
+def test_the_backlog_decides_on_a_state_of_its_own_and_raises_no_alarm() -> None:
+    decision = DecisionSettings(threshold=0.5, alarm=AlarmSettings())
+    pipeline = Pipeline(PipelineSettings(name="p", source=IngestSettings(topic="#"), decision=decision, model="m"))
+    told = []
+    for position, (second, score) in enumerate([(5000, 0.0), (1, 0.9), (5001, 0.9)]):
+        fed = pipeline.feed(Event(position, str(position), Sample("s", float(second), None, {}, {})))
+        assert fed is not None
+        (closed,) = fed.closed
+        outcome = pipeline.decide(closed, [score], (), Decision()).outcome
+        told.append((closed.timeliness, outcome.state, outcome.changed, outcome.alarm is not None))
+        pipeline.finish(closed)
+    assert told == [("live", "off", False, False), ("backlog", "on", True, False), ("live", "on", True, True)]

@@ -14,7 +14,7 @@ def result(count: int, kind: WindowKind = WindowKind.COUNT) -> Result:
         PipelineSettings(name="p", source=IngestSettings(topic="#"), window=WindowSettings(kind=kind, size=count))
     )
     windows: list[ClosedWindow] = []
-    for number in range(count + (kind is WindowKind.TIME)):
+    for number in range(count + (kind is WindowKind.TUMBLING)):
         quality = ("naive_time",) if number == 1 else ("retained",)
         time = f"1970-01-01T00:00:{number:02}Z"
         fed = pipeline.feed(Event(number, f"e{number}", Sample("s", float(number), time, {"x": number}, {}, None, quality)))
@@ -39,8 +39,8 @@ def test_a_result_says_where_it_came_from() -> None:
 
 
 def test_a_time_window_is_named_by_its_bounds() -> None:
-    made = result(5, WindowKind.TIME)
-    assert made.result_id == result_id("p", "s", "time", 0, 5_000_000)
+    made = result(5, WindowKind.TUMBLING)
+    assert made.result_id == result_id("p", "s", "tumbling", 0, 5_000_000)
     assert (made.window.start, made.window.end) == ("1970-01-01T00:00:00Z", "1970-01-01T00:00:05Z")
 
 

@@ -53,7 +53,8 @@ def message(device: str, channel: str, **fields: Any) -> Incoming:
 
 
 def result(device: str, seq: int, result_id: str, stream: str = "s", **more: Any) -> Incoming:
-    return message(device, "result/frost", stream=stream, seq=seq, result_id=result_id, source="x", time=None, **more)
+    fields = {"stream": stream, "seq": seq, "result_id": result_id, "source": "x", "time": None, **more}
+    return message(device, "result/frost", **fields)
 
 
 def note(device: str, seq: int, **more: Any) -> Incoming:
@@ -62,6 +63,19 @@ def note(device: str, seq: int, **more: Any) -> Incoming:
 
 def birth(counter: int, state: str, stream: str = "s") -> Incoming:
     return message("a", "birth", stream=stream, counter=counter, state=state)
+
+
+def test_a_higher_revision_takes_the_place_of_a_result_and_is_acknowledged(desk: Desk) -> None:
+    desk.take(result("a", 1, "r"), result("a", 2, "other"))
+    desk.take(result("a", 3, "r", revision=1, time="t1"))
+    desk.take(result("a", 3, "r", revision=1, time="t1"), result("a", 1, "r"), result("b", 1, "r", revision=2))
+    desk.take(result("a", 5, "new", revision=2), result("a", 4, "new", revision=1, time="old"))
+    found = {(row.device, row.result_id): (row.revision, row.time) for row in desk.rows(tables.results)}
+    assert found == {("a", "r"): (1, "t1"), ("a", "other"): (0, None), ("b", "r"): (2, None), ("a", "new"): (2, None)}
+    assert json.loads(next(row.payload for row in desk.rows(tables.results) if row.result_id == "r"))["revision"] == 1
+    acked = [ack.ranges for topic, ack in desk.sent if topic.startswith("sh/v1/a/")]
+    assert acked == [((1, 2),), ((3, 3),), ((1, 1), (3, 3)), ((4, 5),)]
+    assert desk.intake.counters["revised_results"] == 1
 
 
 def test_a_batch_is_acknowledged_in_ranges_for_each_device_and_stream(desk: Desk) -> None:
