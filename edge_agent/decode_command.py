@@ -46,12 +46,8 @@ def run(options: Namespace, load_settings: Callable[[], AgentSettings]) -> int:
     except ValueError as error:
         _complain(str(error))
         return EXIT_USAGE
-    try:
-        for line in lines(decoded):
-            sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:  # whoever read it has seen enough; nothing more can be written, at the exit neither
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not _print(lines(decoded)):
+        return EXIT_FAILED
     if options.explain:
         for text in explanation_lines(list(explanation(decoded, skipped)), options.output):
             sys.stderr.write(f"{text}\n")
@@ -131,7 +127,7 @@ def lines(decoded: Decoded | DeadLetter) -> Iterator[bytes]:
 def explanation(decoded: Decoded | DeadLetter, skipped: Sequence[tuple[str, str]]) -> Iterator[dict[str, str | None]]:
     """Each reading with its quantity and unit, then each path that gave none with the reason."""
     if isinstance(decoded, DeadLetter):
-        yield {"path": "", "why": f"dead letter, {decoded.reason}: {MEANING[decoded.reason]}"}
+        yield {"path": "", "why": f"dead letter, {decoded.reason}: {MEANING.get(decoded.reason, decoded.detail)}"}
     else:
         for event in decoded.events:
             if isinstance(event, Text):
@@ -160,6 +156,24 @@ def explanation_lines(rows: Sequence[Mapping[str, str | None]], output: str) -> 
     widths = [max(len(row[column]) for row in cells) for column in range(2)]
     for path, quantity, rest in cells:
         yield f"{path:{widths[0]}}  {quantity:{widths[1]}}  {rest}"
+
+
+def _print(output: Iterator[bytes]) -> bool:
+    """Write to standard output; False if that cannot be. A reader that has seen enough is no failure."""
+    if sys.stdout is None:
+        _complain("there is no standard output")
+        return False
+    try:
+        for line in output:
+            sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not fail again at the exit
+        if isinstance(error, BrokenPipeError):
+            return True
+        _complain(f"standard output: {error.strerror}")
+        return False
+    return True
 
 
 def _complain(text: str) -> None:

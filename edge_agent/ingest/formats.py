@@ -58,7 +58,7 @@ def find_format(name: str) -> Callable[[IngestSettings], PayloadFormat]:
         for item in _added():
             if item.name == name:
                 return cast(Callable[[IngestSettings], PayloadFormat], item.load())
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a third party's module may raise anything while it is imported
         raise ValueError(f"format {name!r} cannot be loaded: {error}") from error
     known = format_names()
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
@@ -84,7 +84,12 @@ class Ingest:
         """Under which the states of its streams are stored."""
         self.errors = 0
         """Payloads that broke a decoder instead of being refused by it: each is a defect of ours."""
-        self._format = find_format(settings.format)(settings)
+        try:
+            self._format = find_format(settings.format)(settings)
+        except ValueError:
+            raise
+        except Exception as error:  # as above
+            raise ValueError(f"format {settings.format!r} cannot be made: {type(error).__name__}: {error}") from error
         self._stateful: StatefulFormat | None = self._format if isinstance(self._format, StatefulFormat) else None
         self._states: dict[str, Any] = {}
 
@@ -136,6 +141,8 @@ class Ingest:
                 stream = self._stateful.stream_of(topic)
                 state = None if stream is None else self._states.get(stream)
             decoded = self._format.decode(Message(topic, payload, properties, retain), state, explain)
+            if type(decoded) is not Decoded and type(decoded) is not DeadLetter:
+                raise TypeError(f"format {self.settings.format!r} gave {type(decoded).__name__}")
             return decoded if len(payload) <= _SMALL else within_bounds(decoded)
         except RecursionError:
             return DeadLetter(Reason.TOO_DEEP, "nested too deeply")

@@ -76,6 +76,31 @@ def test_it_refuses_what_it_cannot_read(installed: dict[str, str], payload: byte
     assert (done.returncode, json.loads(done.stdout)["reason"]) == (3, reason)
 
 
+@pytest.mark.parametrize("body", ["return None", "raise OSError('no')", "return [Reading]", "os.abort"])
+def test_a_package_with_a_defect_costs_its_messages_alone(installed: dict[str, str], tmp_path: Path, body: str) -> None:
+    module = tmp_path / "smallhold_ultralight.py"
+    module.write_text(re.sub(r"(?s)(explain=ignore\):\n).*?(\n\ndef _value)", rf"\g<1>        {body}\g<2>", module.read_text()))
+    done = agent(installed, "decode", "--format", "ultralight", "--topic", "t", "-", payload=b"t|1")
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert json.loads(done.stdout)["reason"] == "wrong_shape"
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("import no_such_module", "'ultralight' cannot be loaded: No module named 'no_such_module'"),
+        ("1 / 0", "'ultralight' cannot be loaded: division by zero"),
+        ("x = 1", "'ultralight' cannot be loaded: module 'smallhold_ultralight' has no attribute"),
+        ("class UltralightFormat: pass", "'ultralight' cannot be made: TypeError"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_named(installed: dict[str, str], tmp_path: Path, module: str, said: str) -> None:
+    (tmp_path / "smallhold_ultralight.py").write_text(f"{module}\n")
+    done = agent(installed, "decode", "--format", "ultralight", "--topic", "t", "-", payload=b"t|1")
+    assert done.returncode == 2
+    assert said in done.stderr.decode().splitlines()[-1]
+
+
 def test_without_the_package_the_format_is_unknown_and_the_nearest_is_named() -> None:
     done = agent({**os.environ, "PYTHONPATH": str(ROOT)}, "decode", "--format", "ultralight", "--topic", "t", "-")
     assert done.returncode == 2

@@ -232,6 +232,14 @@ def test_an_argument_in_any_encoding_is_printed(tmp_path: Path, topic: bytes) ->
     assert json.loads(done.stdout)["value"] == 1
 
 
+@pytest.mark.parametrize(("redirected", "said"), [(">&-", "there is no standard output"), (">/dev/full", "No space left")])
+def test_an_output_that_cannot_be_written_is_a_failure_on_one_line(redirected: str, said: str) -> None:
+    command = f'printf 1 | "{sys.executable}" -m edge_agent.cli decode --format json --topic t - {redirected}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert [said in line for line in done.stderr.decode().splitlines()] == [True]
+
+
 def test_a_reader_that_stops_early_is_no_failure() -> None:
     arguments = [sys.executable, "-m", "edge_agent.cli", "decode", "--format", "json", "--topic", "t", "-"]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
