@@ -41,6 +41,8 @@ _SMALL: Final = 4096
 """A payload of so few bytes cannot become much, and its readings are not measured."""
 MAX_STREAMS: Final = 10_000
 """States that one source remembers; a hostile sender must not fill the memory."""
+MAX_STATE_BYTES: Final = 64 * 1024**2
+"""Of all that one source has stored of them: beyond, no further stream is remembered."""
 
 
 def format_names() -> list[str]:
@@ -92,6 +94,9 @@ class Ingest:
             raise ValueError(f"format {settings.format!r} cannot be made: {type(error).__name__}: {error}") from error
         self._stateful: StatefulFormat | None = self._format if isinstance(self._format, StatefulFormat) else None
         self._states: dict[str, Any] = {}
+        self._sizes: dict[str, int] = {}
+        """Bytes of each state that is stored."""
+        self._stored_bytes = 0
 
     @property
     def remembers(self) -> bool:
@@ -105,23 +110,33 @@ class Ingest:
         for stream, stored in states.items():
             try:
                 self._states[stream] = self._stateful.load(stored)
+                self._measure(stream, stored)
             except Exception as error:  # noqa: BLE001 - a third party's decoder may raise anything: that state alone is lost
                 log.warning("a stored state of a format is not read", extra={"stream": stream, "error": str(error)})
 
     def state(self, stream: str) -> bytes:
         """What to store for one stream."""
         assert self._stateful is not None
-        return self._stateful.dump(self._states[stream])
+        stored = self._stateful.dump(self._states[stream])
+        self._measure(stream, stored)
+        return stored
 
     def accept(self, topic: str, decoded: Decoded) -> str | None:
         """Take over the new state that a message brought; the stream whose state is to be stored, if any."""
         if decoded.state is None or self._stateful is None:
             return None
         stream = self._stateful.stream_of(topic)
-        if stream is None or (stream not in self._states and len(self._states) >= MAX_STREAMS):
+        if stream is None:
+            return None
+        full = len(self._states) >= MAX_STREAMS or self._stored_bytes >= MAX_STATE_BYTES
+        if full and stream not in self._states:
             return None
         self._states[stream] = decoded.state
         return stream if decoded.stored else None
+
+    def _measure(self, stream: str, stored: bytes) -> None:
+        self._stored_bytes += len(stored) - self._sizes.get(stream, 0)
+        self._sizes[stream] = len(stored)
 
     def decode(
         self,

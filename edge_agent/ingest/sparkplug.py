@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from google.protobuf.message import DecodeError
 
 from edge_agent.ingest import sparkplug_births as births
+from edge_agent.ingest.envelope import topic_device
 from edge_agent.ingest.events import DeadLetter, Decoded, Request
 from edge_agent.ingest.instant import format_millis
 from edge_agent.ingest.port import Explain, Message, ignore
@@ -66,7 +67,7 @@ class SparkplugFormat:
 
     def decode(self, message: Message, state: Node | None = None, explain: Explain = ignore) -> Decoded | DeadLetter:
         """The readings of births and data. Commands, deaths and the states of host applications give none."""
-        topic, payload, _, retain = message
+        topic, payload = message.topic, message.payload
         place = read_topic(topic)
         if place is None:
             if _is_host_state(topic):
@@ -87,19 +88,21 @@ class SparkplugFormat:
         if place.kind == "NDEATH":
             after = births.after_death(node, read_bd_seq(read.metrics))
             return Decoded((), state=after, stored=after is not None)
-        return self._read(place, read, payload, node, retain, explain)
+        return self._read(place, read, message, node, explain)
 
-    def _read(
-        self, place: Place, read: Any, payload: bytes, node: Node, retain: bool, explain: Explain
-    ) -> Decoded | DeadLetter:
+    def _read(self, place: Place, read: Any, message: Message, node: Node, explain: Explain) -> Decoded | DeadLetter:
         kind, stream, device = place
+        topic, payload, _, retain = message
         stamp = read.timestamp
         seq = read.seq if read.HasField("seq") else None
         if kind == "DDEATH":
             after = births.after_device_death(node, device, seq)
             return Decoded((), _own_id(stamp, seq, payload), format_millis(stamp) if stamp else None, after, True)
         born = kind in _BIRTHS
-        metrics = Metrics(self._settings, self._meanings, node, stream, device, stamp, retain, explain)
+        source = f"{stream}/{device}" if device else stream
+        if self._settings.device_level is not None:
+            source = topic_device(self._settings, topic)
+        metrics = Metrics(self._settings, self._meanings, node, device, source, stamp, retain, explain)
         try:
             events = metrics.read(read.metrics, born=born)
         except TooMuch as error:

@@ -90,15 +90,20 @@ def read_bd_seq(metrics: Iterable[Any]) -> int | None:
 
 
 class Metrics:
-    """Reads the metrics of one message, with the births as they are before it."""
+    """Reads the metrics of one message, with the births as they are before it.
+
+    Args:
+        device: whose births count, "" for the node itself; `source` is what its readings name as their device.
+        stamp: the payload's time, in milliseconds since 1970; 0 for none.
+    """
 
     def __init__(
         self,
         settings: IngestSettings,
         meanings: Meanings,
         node: Node,
-        stream: str,
         device: str,
+        source: str,
         stamp: int,
         retain: bool,
         explain: Explain,
@@ -113,7 +118,7 @@ class Metrics:
         self._meanings = meanings
         self._node = node
         self._device = device
-        self._source = f"{stream}/{device}" if device else stream
+        self._source = source
         self._explain = explain
         self._events: list[Reading] = []
         self._left = settings.max_values

@@ -1,5 +1,6 @@
 import pytest
 
+from edge_agent.ingest import formats
 from edge_agent.ingest.events import DeadLetter, Decoded
 from edge_agent.ingest.formats import Ingest, decode
 from edge_agent.settings import IngestSettings
@@ -34,3 +35,26 @@ def test_readings_that_repeat_a_long_text_are_a_dead_letter() -> None:
     letter = read(4_000)
     assert isinstance(letter, DeadLetter)
     assert letter.reason is Reason.TOO_LARGE
+
+
+def test_no_more_streams_are_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hear(ingest: Ingest, node: str) -> str | None:
+        topic = f"spBv1.0/g/NBIRTH/{node}"
+        decoded = ingest.decode(topic, b"")
+        assert isinstance(decoded, Decoded)
+        stream = ingest.accept(topic, decoded)
+        if stream is not None:
+            ingest.state(stream)
+        return stream
+
+    settings = IngestSettings(topic="#", format="sparkplug")
+    monkeypatch.setattr(formats, "MAX_STREAMS", 2)
+    few = Ingest(settings)
+    assert [hear(few, node) for node in "abca"] == ["g/a", "g/b", None, "g/a"]
+    monkeypatch.setattr(formats, "MAX_STREAMS", 100)
+    monkeypatch.setattr(formats, "MAX_STATE_BYTES", 1)
+    small = Ingest(settings)
+    assert [hear(small, node) for node in "aba"] == ["g/a", None, "g/a"]
+    later = Ingest(settings)
+    later.restore({"g/a": small.state("g/a")})
+    assert [hear(later, node) for node in "ba"] == [None, "g/a"]

@@ -90,6 +90,11 @@ def test_a_birth_gives_readings_of_its_node_or_device(host: Host) -> None:
     assert (reading.device, reading.quantity, reading.value) == ("farm/n1/pump", "flow", 0.1)
 
 
+def test_a_configured_level_of_the_topic_is_the_device() -> None:
+    (reading,) = Host(device_level=3).read(NBIRTH, birth(TEMPERATURE))
+    assert reading.device == "n1"
+
+
 def test_data_with_aliases_alone_is_read_by_the_birth(host: Host) -> None:
     host.hear(NBIRTH, birth(TEMPERATURE, LEVEL))
     host.hear(DBIRTH, payload({"name": "a/b/c", "alias": 3, "datatype": UINT16, "int_value": 1}, seq=1))
