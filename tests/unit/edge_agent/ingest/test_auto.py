@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from typing import Any
 
 import cbor2
@@ -118,6 +120,22 @@ def test_a_message_is_read_as_its_format_reads_it(topic: str, payload: bytes, ev
     decoded = Ingest(SETTINGS).decode(topic, payload)
     assert isinstance(decoded, Decoded), decoded
     assert list(decoded.events) == events
+
+
+def test_a_library_is_imported_with_the_first_message_that_needs_it() -> None:
+    script = """
+import sys
+from edge_agent.ingest.formats import Ingest
+from edge_agent.settings import IngestSettings
+ingest = Ingest(IngestSettings(topic="#", format="auto"))
+def loaded(topic, payload, content_type=""):
+    ingest.decode(topic, payload, {"content_type": content_type})
+    return [name for name in ("cbor2", "google.protobuf", "importlib.metadata") if name in sys.modules]
+print(loaded("a", b'{"x": 1}'), loaded("a", b"a text"), loaded("a", b"\x81\x01", "application/msgpack"))
+print(loaded("a", b"\xa1", "application/cbor"), loaded("spBv1.0/g/NDATA/n", b""))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[] [] []", "['cbor2'] ['cbor2', 'google.protobuf']"]
 
 
 def test_what_a_format_remembers_is_kept_and_stored_for_each_stream() -> None:
