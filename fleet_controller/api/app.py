@@ -7,7 +7,7 @@ from litestar import Litestar, Router
 from litestar.concurrency import set_asyncio_executor
 from litestar.datastructures import State
 
-from fleet_controller.api import artifacts, devices, models, rollouts, status
+from fleet_controller.api import alarms, artifacts, devices, models, rollouts, status
 from fleet_controller.api.errors import answer
 from fleet_controller.services import Services
 
@@ -21,6 +21,7 @@ def create_app(services: Services) -> Litestar:
     api = Router(
         "/api/v1",
         route_handlers=[
+            alarms.get_alarms,
             devices.get_devices,
             devices.get_one_device,
             devices.add_device,

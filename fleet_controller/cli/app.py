@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fleet_controller import __version__
-from fleet_controller.cli import connection, device, health, model, rollout, service
+from fleet_controller.cli import alarm, connection, device, health, model, rollout, service
 from fleet_controller.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(alarm.app, name="alarm")
 app.add_typer(device.app, name="device")
 app.add_typer(model.app, name="model")
 app.add_typer(rollout.app, name="rollout")

@@ -36,6 +36,7 @@ from fleet_controller.intake.sorting import (
 )
 from fleet_controller.settings import IntakeSettings
 from fleet_controller.store import tables
+from fleet_controller.store.alarms import AlarmRow, write_alarms
 from fleet_controller.store.database import Database
 from fleet_controller.store.ignoring import insert_ignoring
 from fleet_controller.store.slots import Channel, Slot, read_slots, write_slots
@@ -214,6 +215,7 @@ class _Batch:
         self._slots: list[tuple[str, Channel, SlotFields, bytes]] = []
         self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._newest_health: dict[tuple[str, str], Slot] = {}
+        self._alarms: list[AlarmRow] = []
 
     def add(self, entry: Sorted | Refused) -> None:
         """Make one message's rows."""
@@ -242,6 +244,23 @@ class _Batch:
                     "release": result.model.release if result.model is not None else None,
                 }
                 self._rows["results"].append(row)
+                alarm = result.alarm
+                if alarm is not None:
+                    self._alarms.append(
+                        AlarmRow(
+                            device=entry.device,
+                            alarm_id=alarm.id,
+                            pipeline=cast(str, entry.pipeline),
+                            source=result.source,
+                            state=alarm.state,
+                            severity=alarm.severity,
+                            text=alarm.text,
+                            since=alarm.since,
+                            time=result.time,
+                            first_received=self._now,
+                            received=self._now,
+                        )
+                    )
                 if durable:
                     self.places[entry.device, result.stream].append(result.seq)
             case NoteFields() as note:
@@ -269,6 +288,7 @@ class _Batch:
         revised = [row for row in self._rows["results"] if row["revision"]]
         if revised:
             counts["revised_results"] += _revise(connection, revised)
+        write_alarms(connection, self._alarms)
         if self._rows["health"]:
             connection.execute(sa.insert(tables.health), self._rows["health"])
             counts["health"] += len(self._rows["health"])

@@ -5,7 +5,7 @@ version does not know, an added field) is stored as it came instead of being sen
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -52,6 +52,20 @@ class _Model(Struct, frozen=True):
     release: Small
 
 
+class AlarmFields(Struct, frozen=True):
+    """The columns of an alarm."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    state: Annotated[str, Meta(min_length=1, max_length=16)]
+    severity: Annotated[str, Meta(min_length=1, max_length=16)]
+    since: Annotated[str, Meta(max_length=64)] | None = None
+    text: str | None = None
+
+
+class _Outcome(Struct, frozen=True):
+    alarm: Any = None
+
+
 class ResultFields(Struct, frozen=True):
     """A result's columns."""
 
@@ -62,6 +76,17 @@ class ResultFields(Struct, frozen=True):
     revision: Small = 0
     time: Annotated[str, Meta(max_length=64)] | None = None
     model: _Model | None = None
+    outcome: _Outcome | None = None
+
+    @property
+    def alarm(self) -> AlarmFields | None:
+        """The alarm that the result carries; one that cannot be read does not cost the result."""
+        if self.outcome is None or self.outcome.alarm is None:
+            return None
+        try:
+            return msgspec.convert(self.outcome.alarm, AlarmFields)
+        except msgspec.ValidationError:
+            return None
 
 
 class NoteFields(Struct, frozen=True):

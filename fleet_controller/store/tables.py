@@ -95,6 +95,27 @@ results = Table(
     Index(None, "device", "received"),
 )
 
+# One row for each alarm, from the results that carry it: results are many, and their outcome is looked at nowhere else.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("device", _Name, primary_key=True),
+    Column("alarm_id", String(64), primary_key=True),
+    Column("pipeline", _Name, nullable=False),
+    Column("source", Text, nullable=False),
+    # As the newest result said; `cleared` stays.
+    Column("state", String(16), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("text", Text),
+    # Event times, RFC 3339 as the device sent them: of the result that raised it and of the newest one.
+    Column("since", String(64)),
+    Column("time", String(64)),
+    # When the first and the newest result with it came.
+    Column("first_received", Double, nullable=False),
+    Column("received", Double, nullable=False),
+    Index(None, "first_received"),
+)
+
 notes = Table(
     "notes",
     metadata,

@@ -196,3 +196,27 @@ def test_a_message_that_the_database_cannot_hold_is_found_and_the_batch_goes_in(
     assert [row.result_id for row in desk.rows(tables.results)] == ["r1", "r2"]
     assert [row.seq for row in desk.rows(tables.refused)] == [9]
     assert {seq for _, ack in desk.sent for low, high in ack.ranges for seq in range(low, high + 1)} == {1, 2, 9}
+
+
+def alarm(state: str, **more: Any) -> dict[str, Any]:
+    fields = {"id": "a1", "state": state, "since": "2026-01-01T00:00:00Z", "severity": "warning", "text": "cold"}
+    return {"alarm": fields | more}
+
+
+def test_a_results_alarm_has_a_row_of_its_own_until_it_is_cleared(desk: Desk) -> None:
+    desk.take(result("a", 1, "r1", outcome={"alarm": None}), result("a", 2, "r2", outcome=alarm("raised")))
+    desk.now = 2000.0
+    desk.take(result("b", 1, "r2", outcome=alarm("raised")), result("a", 3, "r3", outcome=alarm("cleared")))
+    rows = {row.device: row for row in desk.rows(tables.alarms)}
+    assert {device: (row.state, row.first_received, row.received) for device, row in rows.items()} == {
+        "a": ("cleared", 1000.0, 2000.0),
+        "b": ("raised", 2000.0, 2000.0),
+    }
+    assert (rows["a"].alarm_id, rows["a"].pipeline, rows["a"].source, rows["a"].text) == ("a1", "frost", "x", "cold")
+
+
+@pytest.mark.parametrize("broken", ["high", {"id": 5}, {"id": "a", "state": "raised", "severity": "x" * 99}, []])
+def test_an_alarm_that_cannot_be_read_does_not_cost_the_result(desk: Desk, broken: Any) -> None:
+    desk.take(result("a", 1, "r1", outcome={"alarm": broken}))
+    assert (len(desk.rows(tables.results)), desk.rows(tables.alarms)) == (1, [])
+    assert len(desk.sent) == 1
