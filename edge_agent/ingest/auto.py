@@ -26,6 +26,7 @@ class AutoFormat:
     def __init__(self, settings: IngestSettings) -> None:
         self._settings = settings
         self._formats: dict[str, PayloadFormat] = {}
+        self._with_memory: dict[str, StatefulFormat] = {}
         self._topics: dict[str, str | None] = {}
         self._find("json")  # what the settings get wrong is said when the source is made
 
@@ -45,8 +46,11 @@ class AutoFormat:
     def stream_of(self, topic: str) -> str | None:
         """The stream in the format whose own topic it is; a format that only the content tells remembers nothing."""
         name = self._of_topic(topic)
-        decoder = None if name is None else self._find(name)
-        stream = decoder.stream_of(topic) if isinstance(decoder, StatefulFormat) else None
+        if name is None:
+            return None
+        self._find(name)
+        decoder = self._with_memory.get(name)
+        stream = None if decoder is None else decoder.stream_of(topic)
         return None if stream is None else f"{name}:{stream}"
 
     def dump(self, state: Remembered) -> bytes:
@@ -71,10 +75,13 @@ class AutoFormat:
         decoder = self._formats.get(name)
         if decoder is None:
             decoder = self._formats[name] = find_format(name)(self._settings)
+            if isinstance(decoder, StatefulFormat):  # slow enough to be asked once
+                self._with_memory[name] = decoder
         return decoder
 
     def _stateful(self, name: str) -> StatefulFormat:
-        decoder = self._find(name)
-        if not isinstance(decoder, StatefulFormat):
-            raise ValueError(f"format {name!r} remembers nothing")
-        return decoder
+        self._find(name)
+        try:
+            return self._with_memory[name]
+        except KeyError:
+            raise ValueError(f"format {name!r} remembers nothing") from None

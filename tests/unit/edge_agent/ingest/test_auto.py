@@ -123,7 +123,7 @@ def test_a_message_is_read_as_its_format_reads_it(topic: str, payload: bytes, ev
 
 
 def test_a_library_is_imported_with_the_first_message_that_needs_it() -> None:
-    script = """
+    script = r"""
 import sys
 from edge_agent.ingest.formats import Ingest
 from edge_agent.settings import IngestSettings
