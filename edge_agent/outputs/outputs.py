@@ -10,6 +10,7 @@ from edge_agent.outputs.cloudevents import to_event
 from edge_agent.outputs.homeassistant import FIXED, READING, Entity, birth_topic, find_entities, to_state
 from edge_agent.outputs.port import Units
 from edge_agent.outputs.topics import fill, status_topic
+from edge_agent.pipeline.windows import LIVE
 from edge_agent.settings import OutputKind, OutputSettings, PipelineSettings
 from fleet_contract.messages import Result
 
@@ -54,18 +55,22 @@ class Outputs:
     def add(self, result: Result, payload: bytes, units: Units, batch: Batch, *, urgent: bool) -> None:
         """Add what the outputs of the result's pipeline publish; `payload` is the result message."""
         pipeline = self._pipelines[result.pipeline]
+        is_newest = not result.revision and result.timeliness == LIVE
         for output in pipeline.outputs:
             topic = self._topic(output, pipeline.name, result.source)
             if topic is None:
                 self.counters["outputs_refused"] += 1
                 continue
+            # what the broker keeps, and what entities say, is the newest: a backlog and a revision tell of older windows
+            retain = is_newest and is_retained(output)
+            how: Publishing | None = RETAINED if retain else None
             if output.kind is OutputKind.HOMEASSISTANT:
-                self._add_state(pipeline, output, result, topic, units, batch)
-                continue
-            how: Publishing | None = RETAINED if is_retained(output) else None
-            if output.kind is OutputKind.CLOUDEVENTS:
+                if is_newest:
+                    self._announce(pipeline, output, result, topic, units, batch)
+                    _add(batch, topic, to_state(result, pipeline.model is not None), how, urgent=False)
+            elif output.kind is OutputKind.CLOUDEVENTS:
                 event = to_event(self._device, result, payload, output.mode)
-                how = Publishing(is_retained(output), event.content_type, event.user)
+                how = Publishing(retain, event.content_type, event.user)
                 _add(batch, topic, event.payload, how, urgent=urgent)
             else:
                 _add(batch, topic, payload, how, urgent=urgent)
@@ -76,20 +81,15 @@ class Outputs:
         except ValueError:
             return None
 
-    def _add_state(
+    def _announce(
         self, pipeline: PipelineSettings, output: OutputSettings, result: Result, topic: str, units: Units, batch: Batch
     ) -> None:
-        if result.revision:
-            return  # of a window that was told of before, and newer ones have been since
-        has_model = pipeline.model is not None
-        seen = find_entities(result, has_model, output.readings, units())
+        seen = find_entities(result, pipeline.model is not None, output.readings, units())
         if pipeline.decision.alarm is not None:
             seen["alarm"] = FIXED["alarm"]
         change = self._announcements.see(self._announcers[pipeline.name][0], result.source, topic, seen)
         if change is not None:
             _add_change(batch, change)
-        retained = is_retained(output)
-        _add(batch, topic, to_state(result, has_model), RETAINED if retained else None, urgent=False)
 
     def reconcile(self) -> Batch:
         """At the start: withdraw what is configured no more, and announce again what is configured otherwise than it was."""

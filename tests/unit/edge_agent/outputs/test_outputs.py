@@ -181,6 +181,15 @@ def test_all_is_announced_again_when_home_assistant_or_the_broker_starts_anew(re
     assert [row.payload for row in agent.commit(agent.outputs.repeat())] == [first.payload, second.payload]
 
 
-def test_a_revised_result_does_not_overwrite_a_newer_state(result: Callable[..., Result]) -> None:
-    agent = Agent(pipeline(HOME, OutputSettings(topic="r")))
-    assert [row.topic for row in agent.give(result(Outcome(values={"t": 1}), revision=1))] == ["r"]
+@pytest.mark.parametrize("late", [{"revision": 1}, {"timeliness": "backlog"}])
+def test_what_tells_of_an_older_window_changes_no_entity_and_is_not_kept(
+    late: dict[str, Any], result: Callable[..., Result]
+) -> None:
+    kept = OutputSettings(topic="r", retain=True), OutputSettings(kind=OutputKind.CLOUDEVENTS, topic="c", retain=True)
+    agent = Agent(pipeline(HOME, *kept))
+    made = Outcome(values={"t": 1})
+    rows = agent.give(result(made, **late))
+    assert [row.topic for row in rows] == ["r", "c"]
+    assert not any(row.publishing is not None and row.publishing.retain for row in rows)
+    rows = agent.give(result(made))
+    assert [row.publishing is not None and row.publishing.retain for row in rows] == [True] * 4
