@@ -4,6 +4,7 @@ The engine gets a store that keeps nothing and commits at once; everything else 
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -57,6 +58,22 @@ class PassingStore:
         return {}
 
 
+class RecordedSite:
+    """The link of a recording: always there, and nobody waits for its acknowledgements."""
+
+    connected = True
+
+    def ack(self, _deliveries: Sequence[Delivery]) -> None:
+        """Nothing."""
+
+
+def longest_silence(pipelines: Sequence[PipelineSettings]) -> int:
+    """Seconds after which every idle time-out of these pipelines has passed; 0 if none has any."""
+    windows = [item.window for item in pipelines]
+    times = [time for window in windows for time in (window.idle_timeout, window.backlog_idle_timeout) if time is not None]
+    return math.ceil(max(times)) + 2 if times else 0
+
+
 class Replay:
     """Feeds the chosen pipelines; what they cannot use is counted as the daemon counts it.
 
@@ -83,6 +100,9 @@ class Replay:
         settings = replace(settings, pipelines=tuple(pipelines), store=replace(settings.store, commit_delay=0.0))
         store = PassingStore(loop.post, self._show)
         self._engine = Engine(settings, loop, store, [Pipeline(item) for item in pipelines], models, wall=None)
+        self._engine.attach(RecordedSite())
+        self._published: float | None = None
+        self._longest_silence = longest_silence(pipelines)
 
     @property
     def counters(self) -> Counter[str]:
@@ -91,6 +111,7 @@ class Replay:
 
     def feed(self, message: Recorded) -> None:
         """Take one recorded message; raises UnansweredError when the models stand still."""
+        self._pass_time(message.time)
         # QoS 0 events may be dropped by a device that cannot keep up; a replay always keeps up
         delivery = Delivery(message.topic, message.payload, 1, message.retain, False, 0, 0, message.properties)
         self._engine.on_deliveries([delivery])
@@ -102,6 +123,15 @@ class Replay:
     def finish(self) -> None:
         """Wait for all answers; windows that are open stay open, as on a device. Raises UnansweredError."""
         self._settle()
+
+    def _pass_time(self, published: float | None) -> None:
+        """Let the seconds between two messages pass for the idle time-outs; a silence longer than all of them does no more."""
+        if published is None or not self._longest_silence:
+            return
+        if self._published is not None:
+            for _ in range(min(int(published - self._published), self._longest_silence)):
+                self._engine.sweep()
+        self._published = published if self._published is None else max(published, self._published)
 
     def _settle(self) -> None:
         engine = self._engine

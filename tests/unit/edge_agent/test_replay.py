@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,15 +9,15 @@ from edge_agent.journal.batch import DeadLetterRow
 from edge_agent.loop import Loop
 from edge_agent.recording import from_entry
 from edge_agent.replay import Replay
-from edge_agent.settings import AgentSettings, BrokerSettings, IngestSettings, PipelineSettings, WindowSettings
+from edge_agent.settings import AgentSettings, BrokerSettings, IngestSettings, PipelineSettings, WindowKind, WindowSettings
 from fleet_contract.messages import Result
 
 
 class Player:
     """A replay of one pipeline without a model."""
 
-    def __init__(self, loop: Loop, size: int) -> None:
-        pipeline = PipelineSettings(name="p", source=IngestSettings(topic="farm/+"), window=WindowSettings(size=size))
+    def __init__(self, loop: Loop, size: float, **window: Any) -> None:
+        pipeline = PipelineSettings(name="p", source=IngestSettings(topic="farm/+"), window=WindowSettings(size=size, **window))
         settings = AgentSettings(device="d", state_dir="s", control_socket="c", mqtt=BrokerSettings(), site=BrokerSettings())
         self.results: list[Result] = []
         self.letters: list[DeadLetterRow] = []
@@ -73,6 +74,22 @@ def test_two_replays_of_one_recording_give_the_same_ids(loop: Loop) -> None:
     first = Player(loop, 1).play(*lines)
     assert first == Player(loop, 1).play(*lines)
     assert len(first) == 2
+
+
+def timed(number: int, event: str, published: str) -> dict[str, object]:
+    return {"topic": "farm/a", "payload": {"id": f"e{number}", "time": event, "x": number}, "time": published}
+
+
+def test_silence_in_the_recording_closes_windows_as_on_a_device(loop: Loop) -> None:
+    lines = [
+        timed(0, "2020-01-01T00:00:01Z", "2024-01-01T00:00:01Z"),
+        timed(1, "2020-01-01T00:00:02Z", "2024-01-01T00:00:02Z"),
+        line(2, "elsewhere") | {"time": "2024-01-01T06:00:00Z"},
+    ]
+    tumbling: dict[str, Any] = {"kind": WindowKind.TUMBLING}
+    assert Player(loop, 3600, **tumbling).play(*lines) == []
+    assert Player(loop, 3600, idle_timeout=30.0, **tumbling).play(*lines) == [("e0", "e1")]
+    assert Player(loop, 3600, idle_timeout=7 * 3600.0, **tumbling).play(*lines) == []
 
 
 def test_a_retained_message_is_flagged_as_on_a_device(loop: Loop) -> None:
