@@ -13,6 +13,8 @@ import msgspec
 
 from edge_agent.outputs.homeassistant import MOST_READINGS, READING, Entity, config_topic, to_config
 
+MOST_ANNOUNCED: Final = 10_000
+"""Sensors that Home Assistant is told of: they stay, also in agent.db, until their pipeline or output goes."""
 KEY: Final = "homeassistant."
 """Before the announcement's topic, the name of its value in agent.db."""
 
@@ -87,8 +89,9 @@ class Announcements:
             if key.startswith(KEY)
         }
 
-    def __len__(self) -> int:
-        return len(self._known)
+    def is_full_for(self, topic: str) -> bool:
+        """Whether nothing more is announced on a topic because of the bound."""
+        return len(self._known) >= MOST_ANNOUNCED and topic not in self._known
 
     def items(self) -> Iterator[tuple[str, Announcement]]:
         """Topic and announcement of each."""

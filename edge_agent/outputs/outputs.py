@@ -84,10 +84,14 @@ class Outputs:
     def _announce(
         self, pipeline: PipelineSettings, output: OutputSettings, result: Result, topic: str, units: Units, batch: Batch
     ) -> None:
+        announcer = self._announcers[pipeline.name][0]
+        if self._announcements.is_full_for(announcer.topic(result.source)):
+            self.counters["outputs_unannounced"] += 1
+            return
         seen = find_entities(result, pipeline.model is not None, output.readings, units())
         if pipeline.decision.alarm is not None:
             seen["alarm"] = FIXED["alarm"]
-        change = self._announcements.see(self._announcers[pipeline.name][0], result.source, topic, seen)
+        change = self._announcements.see(announcer, result.source, topic, seen)
         if change is not None:
             _add_change(batch, change)
 

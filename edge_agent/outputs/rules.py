@@ -20,7 +20,7 @@ def find_output_problems(device: str, pipelines: Sequence[PipelineSettings]) -> 
     for position, pipeline in enumerate(pipelines):
         announced = False
         for number, output in enumerate(pipeline.outputs):
-            for name, text in _find_problems(output, pipeline):
+            for name, text in _find_problems(output, pipeline, device):
                 yield position, f"[{number}].{name}", text
             topic = as_filter(output.topic, device, pipeline.name)
             own = output.kind is OutputKind.HOMEASSISTANT
@@ -40,7 +40,7 @@ def find_output_problems(device: str, pipelines: Sequence[PipelineSettings]) -> 
     yield from _find_loops(device, pipelines)
 
 
-def _find_problems(output: OutputSettings, pipeline: PipelineSettings) -> Iterator[tuple[str, str]]:
+def _find_problems(output: OutputSettings, pipeline: PipelineSettings, device: str) -> Iterator[tuple[str, str]]:
     topic = output.topic
     left = [found for found in _BRACES.findall(topic) if found not in PLACEHOLDERS]
     if left:
@@ -49,8 +49,10 @@ def _find_problems(output: OutputSettings, pipeline: PipelineSettings) -> Iterat
         yield "topic", "is a topic to publish to, so it is not empty and holds no '+' or '#'"
     elif topic.startswith(("{source}", "$", "/")):
         yield "topic", "begins with a fixed name, so that no sensor's id can lead it elsewhere"
-    elif filters_overlap(as_filter(topic, "d", "p"), f"{ROOT}/#"):
+    elif filters_overlap(as_filter(topic, device, pipeline.name), f"{ROOT}/#"):
         yield "topic", f"is within {ROOT}, which is the contract's own"
+    elif filters_overlap(as_filter(topic, device, pipeline.name), status_topic(device)):
+        yield "topic", f"{status_topic(device)} says whether the agent is there, and nothing else"
     elif "{source}" not in topic and output.kind is OutputKind.HOMEASSISTANT:
         yield "topic", "needs {source}: each sensor has a state of its own"
     if output.kind is not OutputKind.CLOUDEVENTS and output.mode is not EventMode.STRUCTURED:

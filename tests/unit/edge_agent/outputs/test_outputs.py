@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.journal.batch import Batch, OutboxRow, Priority
+from edge_agent.outputs import announcements
 from edge_agent.outputs.homeassistant import MOST_READINGS, config_topic
 from edge_agent.outputs.outputs import Outputs
 from edge_agent.settings import (
@@ -121,6 +122,15 @@ def test_no_more_readings_than_the_bound_become_entities(read: Callable[..., Res
     config, _ = agent.give(read(**{f"r{number}": 1 for number in range(MOST_READINGS + 9)}))
     assert len(components(config)) == MOST_READINGS
     assert len(agent.give(read(more=1))) == 1
+
+
+def test_no_more_sensors_than_the_bound_are_announced(monkeypatch: pytest.MonkeyPatch, result: Callable[..., Result]) -> None:
+    monkeypatch.setattr(announcements, "MOST_ANNOUNCED", 1)
+    agent = Agent(pipeline(HOME))
+    made = Outcome(values={"t": 1})
+    assert [len(agent.give(result(made, source=source))) for source in ("north", "south", "north")] == [2, 1, 1]
+    assert agent.outputs.counters == {"outputs_unannounced": 1}
+    assert len(agent.give(result(Outcome(values={"h": 1})))) == 2
 
 
 @pytest.mark.parametrize("now", [(), (pipeline(),), (pipeline(HOME, name="q"),)], ids=["no pipeline", "no output", "renamed"])

@@ -29,6 +29,7 @@ def keys(*pipelines: PipelineSettings) -> list[tuple[int, str]]:
         ({"topic": "$SYS/a"}, "topic"),
         ({"topic": "sh/v1/d/up/note"}, "topic"),
         ({"topic": "sh/{source}"}, "topic"),
+        ({"topic": "smallhold/d/{source}"}, "topic"),
         ({"topic": "a", "kind": HA}, "topic"),
         ({"mode": EventMode.BINARY}, "mode"),
         ({"expire_after": 5.0}, "expire_after"),
