@@ -48,6 +48,7 @@ class Device:
         decoded = self.ingest.decode(topic, json.dumps(document).encode())
         assert isinstance(decoded, Decoded), decoded
         assert self.ingest.errors == 0
+        assert decoded.stored == (decoded.state is not None)
         self.stored = self.ingest.accept(topic, decoded)
         return {event.name: event for event in decoded.events if isinstance(event, Reading)}
 

@@ -124,6 +124,12 @@ def test_each_measurement_may_have_its_own_time(reader: Any) -> None:
     assert decoded.time == "2024-05-14T06:15:00Z"
 
 
+def test_the_signal_has_the_uplinks_time_and_not_that_of_the_last_measurement(reader: Any) -> None:
+    readings = reader.readings(UP, uplink(normalized_payload=WEATHER[:1]))
+    assert readings[f"{PAYLOAD}.0.wind.speed"].time == "2024-05-14T06:15:00Z"
+    assert readings["uplink_message.rx_metadata.1.snr"].time == "2024-05-14T06:21:09.123456789Z"
+
+
 def test_the_time_is_the_uplinks_then_the_messages_then_none(reader: Any) -> None:
     decoded_payload = {"x": 1}
     name = "uplink_message.decoded_payload.x"
