@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_agent.link import backoff, failure
 from edge_agent.link.buffered_socket import BufferedSocket
 from edge_agent.link.inflight import Arrivals, Window
+from edge_agent.link.liveness import Liveness
 from edge_agent.link.port import Delivery, Receipt, Will
 from edge_agent.link.properties import from_paho, to_paho
 from edge_agent.link.tls import tls_context
@@ -37,16 +38,35 @@ GOODBYE_TIMEOUT: Final = 3.0
 MOST_QOS0_WAITING: Final = 4096
 """Received QoS 0 messages that wait for the main thread; more are dropped and counted."""
 NO_SUBSCRIBERS: Final = 0x10
+MOST_OPEN: Final = 2
+"""How many Receive Maxima of messages may be unacknowledged before we stop reading. A broker that keeps to the one never comes
+there; Mosquitto 2.0.11 sends a hundred queued messages for each acknowledgement, and would fill our memory with its backlog."""
 _READS_PER_TURN: Final = 256
 _PUBLISH_OVERHEAD: Final = 64
 """Bytes of a PUBLISH besides topic, payload and properties, generously."""
 
 
 class _Client(paho.Client):
-    """paho's client over a buffered socket. `_create_socket` is not public: a test fails if paho stops calling it."""
+    """paho's client over a buffered socket, telling of pings. What it overrides is not public: tests fail if that changes."""
+
+    on_ping: Callable[[], object] = staticmethod(lambda: None)
+    on_pong: Callable[[], object] = staticmethod(lambda: None)
 
     def _create_socket(self) -> Any:
         return BufferedSocket(super()._create_socket())  # type: ignore[arg-type]
+
+    def _send_pingreq(self) -> Any:
+        self.on_ping()
+        return super()._send_pingreq()
+
+    def _handle_pingresp(self) -> Any:
+        self.on_pong()
+        return super()._handle_pingresp()
+
+    def keep_alive(self) -> None:
+        """Ping when it is time, and never give up: that is decided elsewhere."""
+        self._ping_t = 0.0
+        self.loop_misc()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +124,12 @@ class Connection:
         self._resubscribe_at = 0.0
         self._refusals = 0
         self._most_bytes: int | None = None
+        self._arrived = 0
+        """Messages that we have to acknowledge, counted on the link's thread,"""
+        self._acked = 0
+        """and those that we did, counted on the main thread."""
+        self._most_open = terms.settings.receive_maximum * MOST_OPEN
+        self._liveness = Liveness(max(1, round(terms.settings.keepalive)))
         self._client = self._make_client()
 
     # --- main thread ---
@@ -133,10 +159,12 @@ class Connection:
         """Acknowledge what is due; returns how many packets that were."""
         if delivery.qos == 2:  # only from a broker that delivers above the QoS that was asked for
             self._client.ack(delivery.mid, 2)
+            self._acked += 1
             return 1
         ready = self.arrivals.acknowledge(delivery.mid)
         for mid in ready:
             self._client.ack(mid, 1)
+        self._acked += len(ready)
         return len(ready)
 
     # --- the link's thread ---
@@ -155,7 +183,7 @@ class Connection:
         up_for = None if self._up_since is None else time.monotonic() - self._up_since
         return Ended(self._end or "the connection was lost", up_for)
 
-    def _make_client(self) -> paho.Client:
+    def _make_client(self) -> _Client:
         client = _Client(
             CallbackAPIVersion.VERSION2,
             self._terms.client_id,
@@ -172,6 +200,8 @@ class Connection:
         client.on_publish = self._on_publish
         client.on_socket_open = self._on_socket_open
         client.on_socket_register_write = self._on_socket_register_write
+        client.on_ping = lambda: self._liveness.pinged(time.monotonic(), self._acked)
+        client.on_pong = self._liveness.answered
         return client
 
     def _open(self) -> None:
@@ -204,21 +234,23 @@ class Connection:
         started = time.monotonic()
         next_misc = started
         goodbye_by: float | None = None
-        writing = False
+        waited_for = select.POLLIN
         while client.socket() is not None:
-            blocked = sock.unsent or client.want_write()
-            if blocked != writing:
-                poll.modify(sock.fileno(), select.POLLIN | select.POLLOUT if blocked else select.POLLIN)
-                writing = blocked
+            full = self._is_full() and goodbye_by is None
+            wanted = (0 if full else select.POLLIN) | (select.POLLOUT if sock.unsent or client.want_write() else 0)
+            if wanted != waited_for:
+                poll.modify(sock.fileno(), wanted)
+                waited_for = wanted
             timeout = 0.5 if self._resubscribe or self._up_since is None or goodbye_by is not None else idle
-            fds = {fd for fd, _ in poll.poll(0 if sock.pending() else timeout * 1000.0)}
-            if self._wake.fd in fds:
+            pending = sock.pending() and not full
+            events = dict(poll.poll(0 if pending else timeout * 1000.0))
+            if self._wake.fd in events:
                 self._wake.clear()
             if stopping() and goodbye_by is None:
                 goodbye_by = time.monotonic() + GOODBYE_TIMEOUT
                 self._end = "stopped"
                 client.disconnect()
-            if len(fds) > (self._wake.fd in fds) or sock.pending():
+            if pending or events.get(sock.fileno(), 0) & ~select.POLLOUT:
                 self._read(sock)
             # Also with nothing to write: it is what makes paho call `on_socket_register_write` for the next packet again. A
             # packet that was written before the main thread came to register it would otherwise be the last one that wakes us.
@@ -229,7 +261,12 @@ class Connection:
             now = time.monotonic()
             if now >= next_misc:
                 next_misc = now + min(1.0, idle)
-                client.loop_misc()
+                if full:
+                    self._liveness.not_listening(now)
+                elif self._liveness.is_lost(now):
+                    self._end = self._end or failure.ended(self._up_since is not None, "Keep alive timeout", False)
+                    return
+                client.keep_alive()
                 if self._resubscribe and now >= self._resubscribe_at:
                     self._subscribe(self._resubscribe)
                     self._resubscribe = []
@@ -238,11 +275,15 @@ class Connection:
             if goodbye_by is not None and now > goodbye_by:
                 return
 
+    def _is_full(self) -> bool:
+        """Whether to read no more before something is acknowledged: then the broker's own buffers fill up, and it waits."""
+        return self._arrived - self._acked >= self._most_open
+
     def _read(self, sock: BufferedSocket) -> None:
         client = self._client
         for _ in range(_READS_PER_TURN):
             client.loop_read()
-            if client.socket() is None or not sock.pending():
+            if client.socket() is None or not sock.pending() or self._is_full():
                 return
 
     def _abandon(self) -> None:
@@ -320,6 +361,7 @@ class Connection:
         if message.qos == 0 and len(self.received) >= MOST_QOS0_WAITING:
             self._stats["qos0_overflow"] += 1
             return
+        self._arrived += message.qos > 0
         self.received.append(
             Delivery(
                 topic,
