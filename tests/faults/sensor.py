@@ -1,4 +1,4 @@
-"""Publishes events and logs each before it leaves; some of them nobody can read."""
+"""Weather stations that publish events and log each before it leaves; some of the events nobody can read."""
 
 import json
 import random
@@ -15,19 +15,65 @@ from paho.mqtt.properties import Properties
 from tests.faults.programs import until
 
 IN_FLIGHT = 20
-FIELDS = 3
-"""How many weather stations the one connection speaks for."""
+STATIONS = 4
+"""Connections. Mosquitto reads one packet of each before it writes its database, so one alone would be slower."""
 START = datetime(2022, 1, 1, tzinfo=UTC)
 BROKEN_TOPIC = "farm/broken/weather"
 ACKNOWLEDGED_WITHIN = 60.0
 
 
-class Sensor:
-    """One connection for some weather stations, with a thread of its own. What it logs it delivers in the end (QoS 1).
+class Station:
+    """One weather station's connection.
 
-    After a lost connection it sends nothing new until all that the broker had not acknowledged is acknowledged, so the order
-    of first arrival is the order of its log. About one event in 100 cannot be read: half of these have a topic of their own, so
-    that each is a dead letter with a note of its own, and half come from one broken station, whose notes carry counts.
+    After a lost connection it is not free before all that the broker had not acknowledged is acknowledged, so the order of
+    first arrival is the order of publishing.
+    """
+
+    def __init__(self, name: str, port: int, password: str, qos: int) -> None:
+        self.name = name
+        self._qos = qos
+        self._lost = threading.Event()
+        self._waiting: list[paho.MQTTMessageInfo] = []
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
+        self._client.username_pw_set("sensor", password)
+        self._client.max_inflight_messages_set(IN_FLIGHT)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_disconnect = lambda *_: self._lost.set()
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 3600
+        self._client.connect("127.0.0.1", port, keepalive=5, clean_start=False, properties=properties)
+        self._client.loop_start()
+
+    def free(self) -> bool:
+        """Whether it may publish now."""
+        if self._lost.is_set():
+            if not self._client.is_connected() or self.unacknowledged():
+                return False
+            self._lost.clear()
+        return len(self._waiting) < IN_FLIGHT or self.unacknowledged() < IN_FLIGHT
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish one event."""
+        info = self._client.publish(topic, payload, qos=self._qos)
+        if self._qos:  # nobody acknowledges the others
+            self._waiting.append(info)
+
+    def unacknowledged(self) -> int:
+        """Events that the broker has not acknowledged."""
+        self._waiting = [info for info in self._waiting if not info.is_published()]
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Sensor:
+    """Some weather stations with a connection each and one log. What is logged is delivered in the end (QoS 1).
+
+    About one event in 100 cannot be read: half of these have a topic of their own, so that each is a dead letter with a note of
+    its own, and half come from one broken station, whose notes carry counts.
     """
 
     def __init__(self, port: int, password: str, log: Path, rate: float, qos: int, seed: int) -> None:
@@ -40,23 +86,10 @@ class Sensor:
         """Topics of single unreadable events."""
         self.broken = 0
         """Unreadable events of the broken station."""
-        self.behind = 0.0
-        """Seconds by which the rate was missed because the broker did not acknowledge, or this process did not come to it."""
-        self._qos = qos
         self._choice = random.Random(f"sensor {seed}")
         self._interval = 1.0 / rate
         self._stopping = threading.Event()
-        self._lost = threading.Event()
-        self._waiting: list[paho.MQTTMessageInfo] = []
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="sensor", protocol=paho.MQTTv5)
-        self._client.username_pw_set("sensor", password)
-        self._client.max_inflight_messages_set(IN_FLIGHT)
-        self._client.reconnect_delay_set(1, 1)
-        self._client.on_disconnect = lambda *_: self._lost.set()
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = 3600
-        self._client.connect("127.0.0.1", port, keepalive=5, clean_start=False, properties=properties)
-        self._client.loop_start()
+        self._stations = [Station(f"field-{number}", port, password, qos) for number in range(STATIONS)]
         self._thread = threading.Thread(target=self._run, name="sensor", daemon=True)
 
     def start(self) -> None:
@@ -74,39 +107,30 @@ class Sensor:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(10.0)
-        self._client.disconnect()
-        self._client.loop_stop()
+        for station in self._stations:
+            station.close()
 
     def _unacknowledged(self) -> int:
-        self._waiting = [info for info in self._waiting if not info.is_published()]
-        return len(self._waiting)
+        return sum(station.unacknowledged() for station in self._stations)
 
     def _run(self) -> None:
         due = time.monotonic()
         with self.log.open("a", encoding="utf-8") as log:
             while not self._stopping.wait(max(0.0, due - time.monotonic())):
-                late = time.monotonic() - due
-                if self._lost.is_set() and (not self._client.is_connected() or self._unacknowledged()):
-                    self._stopping.wait(0.01)
-                    continue
-                self._lost.clear()
-                if len(self._waiting) >= IN_FLIGHT and self._unacknowledged() >= IN_FLIGHT:
+                station = self._stations[self.sent % STATIONS]
+                if not station.free():
                     self._stopping.wait(0.001)
                     continue
-                if late > 1.0:  # what a fault held up is not made up for: the rate is a rate
-                    self.behind += late
-                    due += late
-                due += self._interval
-                topic, payload, when = self._make(self.sent)
+                # what a fault held up for longer is not made up for: the rate is a rate
+                due = max(due, time.monotonic() - 1.0) + self._interval
+                topic, payload, when = self._make(self.sent, station.name)
                 log.write(json.dumps({"topic": topic, "payload": payload, "time": when}) + "\n")
                 log.flush()
                 body = payload if isinstance(payload, str) else json.dumps(payload, separators=(",", ":"))
-                info = self._client.publish(topic, body.encode(), qos=self._qos)
-                if self._qos:  # nobody acknowledges the others
-                    self._waiting.append(info)
+                station.publish(topic, body.encode())
                 self.sent += 1
 
-    def _make(self, number: int) -> tuple[str, dict[str, object] | str, str]:
+    def _make(self, number: int, field: str) -> tuple[str, dict[str, object] | str, str]:
         when = (START + timedelta(seconds=number)).isoformat()
         draw = self._choice.random()
         if draw < 0.005:
@@ -116,7 +140,6 @@ class Sensor:
         if draw < 0.01:
             self.broken += 1
             return BROKEN_TOPIC, f"no JSON {number}", when
-        field = f"field-{number % FIELDS}"
         self.counts[field] = self.counts.get(field, 0) + 1
         payload = {
             "id": f"e{number}",
