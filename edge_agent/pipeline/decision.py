@@ -4,9 +4,8 @@ The rules in their order: abstain, threshold with hysteresis, debounce, alarm (q
 given out (change, rate limit, deadband with heartbeat). docs/pipelines.md has them as a table.
 """
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -17,7 +16,6 @@ from fleet_contract.manifest import Decision
 from fleet_contract.messages import Alarm, AlarmState, LabelScore, Outcome
 
 ON, OFF = "on", "off"
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 TURNS: Final = (AlarmState.RAISED, AlarmState.CLEARED)
 
 
@@ -45,7 +43,7 @@ class Decided(msgspec.Struct, frozen=True):
     """It raises or clears an alarm."""
 
 
-class _Said(NamedTuple):
+class _Said(msgspec.Struct, kw_only=True):
     """One window's answer, before what came before it is looked at."""
 
     value: float | None
@@ -55,10 +53,10 @@ class _Said(NamedTuple):
     """At or below it too."""
     hysteresis: float = 0.0
     label: str | None = None
-    scores: Mapping[str, float] = NOTHING
+    scores: dict[str, float] = {}
     top: tuple[LabelScore, ...] = ()
     abstained: bool = False
-    values: Mapping[str, Any] = NOTHING
+    values: dict[str, Any] = {}
 
 
 def decide(
@@ -134,13 +132,13 @@ def _conclude(
     outcome = Outcome(
         label=said.label,
         score=said.value,
-        scores=dict(said.scores),
+        scores=said.scores,
         top=said.top,
         abstained=said.abstained,
         state=(ON if is_on else OFF) if ruled else None,
         changed=changed,
         alarm=carried,
-        values=dict(said.values),
+        values=said.values,
     )
     given, last = True, None
     if settings.deadband is not None or settings.min_interval is not None:
@@ -148,7 +146,10 @@ def _conclude(
         given = is_given(state.given, now, settings, news=changed or news)
         last = now if given else state.given
     urgent = carried is not None and carried.state in TURNS
-    return Decided(outcome, given, urgent), DecisionState(is_on, recent, last, alarm)
+    after = state
+    if changed or recent is not state.recent or last is not state.given or alarm is not state.alarm:
+        after = DecisionState(is_on, recent, last, alarm)
+    return Decided(outcome, given, urgent), after
 
 
 def _speaks_for_on(said: _Said, value: float, was: bool) -> bool:
