@@ -177,6 +177,14 @@ def test_the_json_format_reads_them_by_content_type(content_type: str, payload: 
     assert decoded.time == "2023-11-14T22:13:20Z"
 
 
+def test_the_device_comes_from_a_path_as_in_json() -> None:
+    settings = IngestSettings(topic="#", device_path="1.2", values={"x": "3.0"})
+    decoded = Ingest(settings).decode("t", cbor2.dumps({1: {2: "s7"}, 3: [False]}), {"content_type": "application/cbor"})
+    assert isinstance(decoded, Decoded)
+    (reading,) = decoded.events
+    assert (reading.device, reading.name, reading.value) == ("s7", "x", False)  # type: ignore[union-attr]
+
+
 def test_a_time_in_cbor_keeps_its_digits() -> None:
     payload = cbor2.dumps({"x": 1, "time": Tag(4, [-9, 1700000000123456789])})
     decoded = Ingest(SETTINGS).decode("t", payload, {"content_type": "application/cbor"})
