@@ -97,7 +97,7 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.TOO_LARGE: "The payload is larger than allowed.",
     Reason.TOO_DEEP: "The payload is nested more deeply than allowed.",
     Reason.TOO_MANY_VALUES: "The payload holds more values than allowed.",
-    Reason.NOT_FINITE: "A value is NaN or infinite.",
+    Reason.NOT_FINITE: "A number is beyond what can be held.",
     Reason.WRONG_SHAPE: "The payload parses, but is not of the format's form.",
     Reason.BAD_TIME: "The time in the payload cannot be read.",
     Reason.UNKNOWN_ALIAS: "Sparkplug data with metrics that no birth has explained; the node is asked for its births.",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from edge_agent.ingest.content_type import Encoding, encoding_of, message_media_type
+from edge_agent.ingest.content_type import SENML, Encoding, encoding_of, message_media_type
 
 TOPICS: Final[tuple[tuple[str, str], ...]] = (
     # the format, and the topics that are its own whatever the payload
@@ -16,15 +16,12 @@ TOPICS: Final[tuple[tuple[str, str], ...]] = (
     ("zigbee2mqtt", r"zigbee2mqtt/.+"),
     ("tasmota", r"(?:tele|stat|cmnd)/.+/[A-Z][A-Za-z]*[0-9]*|.+/tele/[A-Z]+[0-9]*"),
     ("shelly", r".+/events/rpc|.+/status/(?:[a-z0-9_]+:[0-9]+|sys|wifi|eth|cloud|mqtt|ble|ws|ui)"),
-    ("fiware", r"/?json/[^/]*/[^/]+/(?:attrs(?:/.+)?|cmdexe|configuration/.+)|/[^/]+/[^/]+/(?:attrs(?:/.+)?|cmd)"),
+    (
+        "fiware",
+        r"/?json/[^/]*/[^/]+/(?:attrs(?:/.+)?|cmd|cmdexe|configuration/.+)"
+        r"|/[^/]+/[^/]+/(?:attrs(?:/.+)?|cmd)|[^/]+/[^/]+/attrs(?:/[^/]+)?",
+    ),
 )
-CONTENT_TYPES: Final[Mapping[str, str]] = {
-    # media type to format; others by their encoding
-    "application/senml+json": "senml",
-    "application/senml+cbor": "senml",
-    "application/sensml+json": "senml",
-    "application/sensml+cbor": "senml",
-}
 _ENCODINGS: Final[Mapping[Encoding, str]] = {Encoding.CBOR: "json", Encoding.MSGPACK: "json", Encoding.TEXT: "text"}
 _BY_TOPIC: Final = tuple((name, re.compile(pattern)) for name, pattern in TOPICS)
 _EVENT: Final = frozenset({"specversion", "id", "source", "type"})
@@ -45,8 +42,8 @@ def format_of_content(payload: bytes, properties: Mapping[str, Any]) -> str:
     if media is not None:
         if media.startswith("application/cloudevents"):
             return "cloudevents"
-        if media in CONTENT_TYPES:
-            return CONTENT_TYPES[media]
+        if media in SENML:
+            return "senml"
     if {name for name, _ in properties.get("user", ())} >= _EVENT:
         return "cloudevents"
     encoding = None if media is None else encoding_of(media)

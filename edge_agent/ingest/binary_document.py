@@ -46,10 +46,10 @@ class _Exact:
         self.number = number
 
 
-def parse_binary(settings: IngestSettings, payload: bytes, encoding: Encoding, *, finite: bool = True) -> Any:
+def parse_binary(settings: IngestSettings, payload: bytes, encoding: Encoding) -> Any:
     """The document with fractions as Decimals, integers among the keys as text, or a DeadLetter.
 
-    With `finite` a NaN or an infinite number is a dead letter, otherwise null.
+    NaN and infinite numbers, which these encodings have and JSON has not, are null: they cost the other values nothing.
     """
     if len(payload) > settings.max_bytes:
         return DeadLetter(Reason.TOO_LARGE, f"{len(payload)} bytes, allowed are {settings.max_bytes}")
@@ -62,7 +62,7 @@ def parse_binary(settings: IngestSettings, payload: bytes, encoding: Encoding, *
             return DeadLetter(Reason.TOO_MANY_VALUES, f"more than {settings.max_values} values")
     read, malformed = (_read_cbor, Reason.NOT_CBOR) if encoding is Encoding.CBOR else (_read_msgpack, Reason.NOT_MSGPACK)
     try:
-        document = _Plain(settings, finite).document(read(settings, payload), 0)
+        document = _Plain(settings).document(read(settings, payload), 0)
         return check_limits(settings, document) if len(payload) > PATHS_FIT else document
     except _Refused as refused:
         return refused.letter
@@ -87,9 +87,8 @@ def with_floats(document: Any) -> Any:
 class _Plain:
     """One document's way into plain values, counting them."""
 
-    def __init__(self, settings: IngestSettings, finite: bool) -> None:
+    def __init__(self, settings: IngestSettings) -> None:
         self._settings = settings
-        self._finite = finite
         self._values = 0
 
     def document(self, value: Any, depth: int) -> Any:
@@ -110,7 +109,7 @@ class _Plain:
         if kind is str or kind is int or kind is bool or value is None:
             return value
         if kind is float:
-            return self._float(value)
+            return Decimal(repr(value)) if math.isfinite(value) else None
         if kind is _Exact:
             return value.number
         if kind is bytes:
@@ -125,13 +124,6 @@ class _Plain:
         self._values += 1
         if self._values > self._settings.max_values:
             raise _Refused(Reason.TOO_MANY_VALUES, f"more than {self._settings.max_values} values")
-
-    def _float(self, value: float) -> Decimal | None:
-        if math.isfinite(value):
-            return Decimal(repr(value))
-        if self._finite:
-            raise _Refused(Reason.NOT_FINITE, "a value is NaN or infinite")
-        return None
 
 
 def base64url(value: bytes) -> str:

@@ -19,8 +19,7 @@ from edge_agent.ingest.quantities import name_quantity, unit_of
 from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
 
-_PROTOBUF_STARTS: Final = (b"\x08", b"\x0a", b"\x12")
-"""The tags of the first fields of ChirpStack's events; the second is a line feed, which JSON may begin with too."""
+_OTHER_MODULATIONS: Final = frozenset(("fsk", "lrFhss"))
 _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
 _RSSI: Final = meaning("rssi", "dBm")
 _SNR: Final = meaning("snr", "dB")
@@ -97,7 +96,7 @@ class ChirpstackFormat:
         if best is not None:
             path = f"rxInfo.{best}"
             _add_number(readings, received[best], "rssi", path, _RSSI, attributes, explain)
-            # only LoRa has a ratio of signal to noise: what is missing there is 0, with other modulations it is unknown
+            # LoRa alone has a ratio of signal to noise: what is missing there is 0, with other modulations it is unknown
             if "snr" in received[best] or _is_lora(document):
                 _add_number(readings, received[best], "snr", path, _SNR, attributes, explain)
 
@@ -124,7 +123,8 @@ def _location(document: dict[str, Any], readings: Readings, explain: Explain) ->
 
 
 def _other_encoding(payload: bytes) -> DeadLetter | None:
-    if payload.startswith(_PROTOBUF_STARTS) and payload.lstrip()[:1] not in (b"{", b"["):
+    # the tags of a message's first fields are control characters, of which JSON may begin with three
+    if payload[:1] < b" " and payload and payload.lstrip()[:1] not in (b"{", b"["):
         return DeadLetter(Reason.PROTOBUF_PAYLOAD, "ChirpStack's MQTT integration has `json=false`")
     return None
 
@@ -158,14 +158,17 @@ def _best_gateway(received: list[Any]) -> int | None:
 
 
 def _is_lora(document: dict[str, Any]) -> bool:
+    """Whether the uplink was sent with LoRa, as nearly all are: another modulation is named where there is one."""
     sent = document.get("txInfo")
     modulation = sent.get("modulation") if type(sent) is dict else None
-    return type(modulation) is dict and "lora" in modulation
+    return type(modulation) is not dict or _OTHER_MODULATIONS.isdisjoint(modulation)
 
 
 def _number(message: dict[str, Any], key: str, path: str) -> int | float | None:
-    """A number of a protobuf field: 0 where it is missing, None where it is not finite."""
+    """A number of a protobuf field: 0 where it is missing, None where it is null or not finite."""
     value = message.get(key, 0)
+    if value is None:
+        return None
     if type(value) is int or type(value) is float:
         return value
     if type(value) is str and len(value) < 400:
@@ -190,6 +193,6 @@ def _add_number(
     path = f"{inside}.{key}" if inside else key
     value = _number(message, key, path)
     if value is None:
-        explain(path, "not finite: no value")
+        explain(path, "null or not finite: no value")
     else:
         readings.add(path, value, means, attributes)

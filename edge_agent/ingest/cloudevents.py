@@ -5,18 +5,21 @@ Both modes give the same readings: `data` is read by its content type, and names
 
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from msgspec import structs
+
 from edge_agent.ingest.binary_document import parse_binary, with_floats
-from edge_agent.ingest.content_type import Encoding, encoding_of, media_type, message_media_type
+from edge_agent.ingest.content_type import SENML, Encoding, encoding_of, media_type, message_media_type
 from edge_agent.ingest.envelope import event_time, topic_device
-from edge_agent.ingest.events import DeadLetter, Decoded, Text
+from edge_agent.ingest.events import DeadLetter, Decoded, Reading, Text
 from edge_agent.ingest.instant import read_time, zone
-from edge_agent.ingest.json_document import find, parse
+from edge_agent.ingest.json_document import find, find_exactly, parse
 from edge_agent.ingest.json_format import JsonFormat
 from edge_agent.ingest.measured import WrongShape, quality_of
 from edge_agent.ingest.port import Explain, Message, ignore
+from edge_agent.ingest.senml import SenmlFormat
 from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
 
@@ -35,6 +38,8 @@ class _Data(NamedTuple):
     inside: str
     """and where in it."""
     is_text: bool = False
+    pack: bool | None = None
+    """Of a SenML pack, whether its labels are those of CBOR."""
 
 
 _NO_DATA: Final = _Data(None, b"null", "")
@@ -47,6 +52,7 @@ class CloudeventsFormat:
         self._settings = settings
         self._zone = zone(settings.naive_zone)
         self._json = JsonFormat(settings)
+        self._senml = SenmlFormat(settings)
 
     def decode(self, message: Message, state: Any = None, explain: Explain = ignore) -> Decoded | DeadLetter:
         """Readings of the leaves of JSON, CBOR and MessagePack data, or the text of text data. No data gives none."""
@@ -102,6 +108,8 @@ class CloudeventsFormat:
             return data if isinstance(data, DeadLetter) else (document, data)
         value = document.get("data")
         encoding = Encoding.JSON if media is None else encoding_of(media)
+        if value is not None and media in SENML and encoding is Encoding.JSON:
+            return document, _Data(find_exactly(payload, "data"), payload, "data", pack=False)
         if value is None or encoding is Encoding.JSON:
             return document, _Data(value, payload, "data")
         if encoding is Encoding.TEXT:
@@ -117,11 +125,11 @@ class CloudeventsFormat:
             return _NO_DATA
         encoding = Encoding.JSON if media is None else encoding_of(media)
         if encoding is Encoding.JSON:
-            document = parse(self._settings, data)
-            return document if isinstance(document, DeadLetter) else _Data(document, data, "")
+            document = parse(self._settings, data, exact=media in SENML)
+            return document if isinstance(document, DeadLetter) else _Data(document, data, "", pack=_labels(media, False))
         if encoding is Encoding.CBOR or encoding is Encoding.MSGPACK:
             document = parse_binary(self._settings, data, encoding)
-            return document if isinstance(document, DeadLetter) else _Data(document, data, "")
+            return document if isinstance(document, DeadLetter) else _Data(document, data, "", pack=_labels(media, True))
         if encoding is not Encoding.TEXT:
             return DeadLetter(Reason.UNKNOWN_CONTENT_TYPE, f"data of the content type {str(media)[:128]}")
         if len(data) > self._settings.max_bytes:
@@ -141,10 +149,15 @@ class CloudeventsFormat:
         own_id = f"{event['source']} {event['id']}"  # a source is a URI reference, in which there is no space
         if data.is_text:
             return Decoded((Text(device, data.document, time, "text", quality),), own_id, time)
+        attributes = {"source": event["source"], "type": event["type"]}
+        if data.pack is not None:
+            decoded = self._senml.read(data.document, topic, retain, explain, cbor=data.pack, fallback=device)
+            if isinstance(decoded, DeadLetter):
+                return decoded
+            return Decoded(tuple(_measured(decoded.events, time, quality, attributes)), own_id, decoded.time or time)
         document = with_floats(data.document)
         if explain is not ignore:
             self._json.explain(document, explain)
-        attributes = {"source": event["source"], "type": event["type"]}
         return Decoded(tuple(self._json.readings(document, device, time, quality, attributes)), own_id, time)
 
     def _time(self, event: Mapping[str, Any], data: _Data) -> tuple[str | None, bool] | DeadLetter:
@@ -156,7 +169,7 @@ class CloudeventsFormat:
             except (ValueError, OverflowError) as error:
                 return DeadLetter(Reason.BAD_TIME, f"time: {error}")
         path = self._settings.time_path
-        if path is None or data.is_text:
+        if path is None or data.is_text or data.pack is not None:
             return None, False
         place = f"{data.inside}.{path}" if data.inside else path
         return event_time(find(data.document, path), place, self._zone, data.payload)
@@ -169,6 +182,24 @@ class CloudeventsFormat:
         if self._settings.device_level is not None:
             return topic_device(self._settings, topic)
         return _text(event, "subject") or str(event["source"])
+
+
+def _labels(media: str | None, cbor: bool) -> bool | None:
+    return cbor if media in SENML else None
+
+
+def _measured(
+    events: Iterable[Any], time: str | None, quality: tuple[str, ...], attributes: dict[str, Any]
+) -> Iterator[Reading]:
+    """The readings of a pack as those of the event, whose time is that of records which carry none."""
+    for reading in events:
+        untimed = reading.time is None and "relative_time" not in reading.quality
+        yield structs.replace(
+            reading,
+            time=time if untimed else reading.time,
+            quality=quality if untimed else reading.quality,
+            attributes=attributes | reading.attributes,
+        )
 
 
 def _text(event: Mapping[str, Any], name: str) -> str | None:

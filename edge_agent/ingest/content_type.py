@@ -6,6 +6,8 @@ from typing import Any, Final
 
 _CBOR: Final = frozenset({"application/cbor"})
 _MSGPACK: Final = frozenset({"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"})
+SENML: Final = frozenset(f"application/{name}+{form}" for name in ("senml", "sensml") for form in ("json", "cbor"))
+"""The media types of SenML packs, and of streams of them."""
 
 
 class Encoding(Enum):

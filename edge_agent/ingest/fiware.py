@@ -64,6 +64,7 @@ _UNITS: Final[dict[str, str]] = {
     "MIN": "min",
     "HUR": "h",
 }
+_FRACTION: Final = "relativeHumidity"
 _PERCENT: Final = {"relative_humidity": "%RH", "battery_level": "%EL"}
 _NOT_FINITE: Final = frozenset({"nan", "inf", "infinity", "-inf", "-infinity", "+inf", "+infinity"})
 _NO_MEASURES: Final = frozenset({"cmd", "cmdexe", "configuration"})
@@ -147,8 +148,8 @@ class FiwareFormat:
         """Quantity and unit of an attribute, by its unit code if it has one."""
         if code is None or name in self._settings.units:
             plain = self._meanings(name)
-            # the data models give the humidity of an entity as a fraction
-            if entity and plain.unit == "%RH" and type(value) in (int, float) and 0 <= value <= 1:
+            # the data models give `relativeHumidity`, and any humidity of an entity, as a fraction
+            if (entity or name == _FRACTION) and plain.unit == "%RH" and type(value) in (int, float) and 0 <= value <= 1:
                 return meaning(plain.quantity, "fraction RH")
             return plain
         quantity = self._meanings(name).quantity

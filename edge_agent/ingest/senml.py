@@ -19,6 +19,7 @@ from edge_agent.ingest.json_document import MAX_PATH, find, parse
 from edge_agent.ingest.measured import WrongShape
 from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.ingest.quantities import known_quantity, unit_of
+from edge_agent.ingest.unit_conversion import convert, senml_unit
 from edge_agent.settings import IngestSettings
 from fleet_contract.reasons import Reason
 
@@ -69,6 +70,9 @@ _QUANTITY_OF_UNIT: Final[dict[str, str]] = {
     "lat": "latitude",
     "lon": "longitude",
 }
+_FOREIGN: Final[dict[str, str]] = {"degF": "F", "°F": "F", "mmHg": "mmHg", "inHg": "inHg"}
+"""Units that senders write though SenML has none of them, to those of unit_conversion.py."""
+_FRACTION: Final = "fraction RH"
 _UNIT_OF_SUM: Final[dict[str, str]] = {"W": "J", "A": "C", "l/s": "l", "m3/s": "m3", "m/s": "m", "bit/s": "bit"}
 """A sum is in the unit multiplied by seconds."""
 _EXACT: Final = Context(prec=400)
@@ -85,16 +89,18 @@ class SenmlFormat:
         """One reading for each value and each sum. A record of base fields alone, a null and NaN give none."""
         topic, payload, properties, retain = message
         cbor = binary_encoding(properties) is Encoding.CBOR or _looks_like_cbor(payload)
-        if cbor:
-            document = parse_binary(self._settings, payload, Encoding.CBOR, finite=False)
-        else:
-            document = parse(self._settings, payload, exact=True)
-        if isinstance(document, DeadLetter):
-            return document
+        document = parse_binary(self._settings, payload, Encoding.CBOR) if cbor else parse(self._settings, payload, exact=True)
+        return document if isinstance(document, DeadLetter) else self.read(document, topic, retain, explain, cbor=cbor)
+
+    def read(
+        self, document: Any, topic: str, retain: bool, explain: Explain, *, cbor: bool, fallback: str | None = None
+    ) -> Decoded | DeadLetter:
+        """What a parsed pack, with Decimals for floats, holds. `fallback` is the device of a pack that names none."""
         try:
             if type(document) is not list:
                 raise WrongShape("a SenML pack is an array of records")
-            pack = _Pack(self._settings, topic, self._configured_device(document, topic), retain, explain)
+            configured = self._configured_device(document, topic)
+            pack = _Pack(self._settings, fallback or topic, configured, retain, explain)
             for place, record in enumerate(document):
                 if type(record) is not dict:
                     raise WrongShape(f"record {place}: an object is needed")
@@ -238,6 +244,15 @@ class _Pack:
     ) -> None:
         time, quality, relative = self._time(place, record)
         quantity = _quantity(name, own, unit)
+        if type(value) is int or type(value) is float:
+            is_fraction = unit == "/" and quantity == "relative_humidity" and 0 <= value <= 1
+            sent_in = _FRACTION if is_fraction else _FOREIGN.get(unit or "")
+            if sent_in is not None:
+                unit = senml_unit(sent_in)
+                value = convert(value, sent_in)
+                if value is None:
+                    self._explain(label, "too large for its unit")
+                    return
         if unit is None and type(value) in (int, float):
             unit = self._settings.units.get(label) or (unit_of(quantity) if "sum_of" not in attributes else None)
         if relative:

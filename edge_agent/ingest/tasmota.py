@@ -33,6 +33,8 @@ _SENSOR: Final[Mapping[str, tuple[str | None, str | None]]] = {
     "Humidity": (None, "%RH"),
     "Moisture": (None, "%"),
     "Battery": (None, "%EL"),
+    "BatteryPercentage": (None, "%EL"),
+    "BatteryVoltage": (None, "V"),
     "Speed": ("wind_speed", "SpeedUnit"),
     "WindSpeed": (None, "SpeedUnit"),
     "Voltage": (None, "V"),

@@ -41,6 +41,7 @@ _UNITS: Final[Mapping[str, str]] = {
     "power_reactive": "var",
     "power_apparent": "VA",
     "current": "A",
+    "voltage": "V",
     "energy": "kWh",
     "produced_energy": "kWh",
     "ac_frequency": "Hz",

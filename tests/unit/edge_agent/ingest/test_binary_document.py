@@ -82,8 +82,6 @@ def test_cbor_becomes_what_json_could_say_and_keeps_every_digit(value: object, r
         ("c4821a3b9aca0001", Reason.NOT_FINITE),  # 1E+1000000000
         ("c4823a3b9aca0001", Reason.NOT_FINITE),
         ("c5821a3b9aca0003", Reason.NOT_FINITE),
-        ("f97e00", Reason.NOT_FINITE),
-        ("81f97c00", Reason.NOT_FINITE),
         ("61ff", Reason.NOT_UTF8),
         ("63eda080", Reason.NOT_UTF8),  # a surrogate
     ],
@@ -93,6 +91,18 @@ def test_cbor_that_cannot_be_read_is_a_dead_letter_with_its_reason(payload: str,
     assert isinstance(letter, DeadLetter), letter
     assert letter.reason is reason
     assert letter.detail
+
+
+@pytest.mark.parametrize(
+    ("payload", "encoding"),
+    [
+        ("83f97e0001f97c00", Encoding.CBOR),
+        ("83fb7ff800000000000001fbfff0000000000000", Encoding.CBOR),
+        ("93cb7ff800000000000001ca7f800000", Encoding.MSGPACK),
+    ],
+)
+def test_a_number_that_is_none_is_null_and_spares_the_others(payload: str, encoding: Encoding) -> None:
+    assert parse_binary(SETTINGS, bytes.fromhex(payload), encoding) == [None, 1, None]
 
 
 @pytest.mark.parametrize("encoding", [Encoding.CBOR, Encoding.MSGPACK])
@@ -131,7 +141,6 @@ def test_tags_are_no_nesting() -> None:
         ("c6ffffffff", Reason.NOT_MSGPACK),
         ("d7ffffffffffffffffff", Reason.NOT_MSGPACK),  # an impossible timestamp
         ("a1ff", Reason.NOT_UTF8),
-        ("cb7ff8000000000000", Reason.NOT_FINITE),
         ("81910102", Reason.WRONG_SHAPE),
     ],
 )
