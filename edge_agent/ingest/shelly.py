@@ -167,9 +167,9 @@ class ShellyFormat:
 
 def _place(topic: str) -> _Place | None:
     if topic.endswith(_EVENTS):
-        return _Place(topic.removesuffix(_EVENTS), None)
+        return _Place(topic.removesuffix(_EVENTS) or topic, None)
     prefix, found, component = topic.rpartition(_STATUS)
-    return _Place(prefix, component) if found and component and "/" not in component else None
+    return _Place(prefix or topic, component) if found and component and "/" not in component else None
 
 
 def _attributes(name: str, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:

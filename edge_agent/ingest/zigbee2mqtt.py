@@ -69,7 +69,7 @@ class Zigbee2mqttFormat:
     def decode(self, message: Message, state: Any = None, explain: Explain = ignore) -> Decoded | DeadLetter:
         """Readings of a device's state. Availability, commands and what the bridge tells about itself hold none."""
         topic, payload, _, retain = message
-        name = topic[len(self._base) :] if topic.startswith(self._base) else topic.partition("/")[2] or topic
+        name = topic[len(self._base) :] if topic.startswith(self._base) else topic.partition("/")[2]
         why = _no_state(name) or ("" if payload else "an empty message: the device was renamed or removed")
         if why:
             explain("", why)
@@ -80,7 +80,7 @@ class Zigbee2mqttFormat:
         timed = event_time(document.get("last_seen"), "last_seen", self._zone, payload)
         if isinstance(timed, DeadLetter):
             return timed
-        device = configured_device(self._settings, topic) or name
+        device = configured_device(self._settings, topic) or name or topic
         told = Told(explain)
         readings = Readings(device, timed[0], quality_of(*timed, retain), told)
         special = self._special(document)
