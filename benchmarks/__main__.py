@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Final
 
-BENCHMARKS: Final = ("event_path", "daemon_memory", "formats", "features")
+BENCHMARKS: Final = ("event_path", "daemon_memory", "formats", "features", "outbox")
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ Plain rows may always go to make room for rows that come, durable ones and notes
 what comes is refused, and acknowledgements are withheld until there is room.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -62,17 +62,16 @@ def load_of(counts: Counts, priority: Priority) -> Load:
     return Load(rows, counts.outbox_bytes - counts.result_bytes - counts.plain_bytes)
 
 
-def plan(counts: Counts, coming: Iterable[OutboxRow], bounds: Bounds) -> tuple[Cut, ...] | Cause:
+def plan(counts: Counts, coming: Sequence[OutboxRow], bounds: Bounds) -> tuple[Cut, ...] | Cause:
     """What has to go so that the rows `coming` fit, in order; or the bound that refuses them.
 
     A row never makes one of a higher class go. The rows of a batch come together, so the highest class among them counts.
     """
-    rows = size = 0
-    first, last = Priority.PLAIN, Priority.NOTE
-    for row in coming:
-        rows += 1
-        size += len(row.payload)
-        first, last = min(first, row.priority), max(last, row.priority)
+    rows, size = len(coming), sum([len(row.payload) for row in coming])
+    allowed = bounds.for_class(Priority.PLAIN)
+    if counts.outbox_rows + rows <= allowed.rows and counts.outbox_bytes + size <= allowed.size:
+        return ()  # as a rule, and then nothing depends on the classes
+    first, last = min(row.priority for row in coming), max(row.priority for row in coming)
     allowed = bounds.for_class(last)
     over_rows = counts.outbox_rows + rows - allowed.rows
     over_size = counts.outbox_bytes + size - allowed.size
