@@ -42,7 +42,7 @@ class Host:
 
     def __init__(self, **settings: Any) -> None:
         self.ingest = Ingest(IngestSettings(topic="spBv1.0/#", format="sparkplug", **settings))
-        self.stored: list[str] = []
+        self.stored: dict[str, bytes] = {}
 
     def hear(self, topic: str, data: bytes) -> Decoded | DeadLetter:
         decoded = self.ingest.decode(topic, data)
@@ -50,7 +50,7 @@ class Host:
         if isinstance(decoded, Decoded):
             stream = self.ingest.accept(topic, decoded)
             if stream is not None:
-                self.stored.append(stream)
+                self.stored[stream] = self.ingest.state(stream)
         return decoded
 
     def read(self, topic: str, data: bytes) -> list[Reading]:
@@ -67,7 +67,7 @@ class Host:
     def restart(self) -> "Host":
         """A fresh process that has what was stored."""
         after = Host()
-        after.ingest.restore({stream: self.ingest.state(stream) for stream in set(self.stored)})
+        after.ingest.restore(self.stored)
         return after
 
 
@@ -156,6 +156,14 @@ def test_what_has_a_name_and_a_datatype_is_read_before_any_birth_and_the_birth_i
     assert not command.HasField("seq")
 
 
+def test_readable_data_before_any_birth_asks_for_the_birth_too(host: Host) -> None:
+    assert host.asked(NDATA, payload(dict(TEMPERATURE), seq=1)) == ["spBv1.0/farm/NCMD/n1"]
+    host.hear(DBIRTH, payload(dict(TEMPERATURE), seq=2))
+    assert host.asked(DDATA, payload({"alias": 1, "float_value": 1.0}, seq=3)) == ["spBv1.0/farm/NCMD/n1"]
+    host.hear(NBIRTH, birth(LEVEL))
+    assert host.asked(NDATA, payload(dict(LEVEL), seq=1)) == []
+
+
 def test_an_integer_without_a_datatype_is_not_guessed(host: Host) -> None:
     letter = host.hear(NDATA, payload({"name": "level", "int_value": 0xFF}, seq=1))
     assert isinstance(letter, DeadLetter)
@@ -223,8 +231,10 @@ def test_a_devices_death_ends_its_birth_alone(host: Host) -> None:
 def test_births_outlive_a_restart_and_any_seq_may_follow(host: Host) -> None:
     host.hear(NBIRTH, birth(LEVEL, bd_seq=7))
     host.hear(DBIRTH, payload(dict(TEMPERATURE, properties={"engUnit": "°C"}), seq=1))
+    stored = dict(host.stored)
     host.hear(NDATA, payload({"alias": 2, "int_value": 1}, seq=2))
-    assert host.stored == ["farm/n1", "farm/n1"]
+    assert host.stored == stored
+    assert list(host.stored) == ["farm/n1"]
     after = host.restart()
     assert after.asked(NDATA, payload({"alias": 2, "int_value": 0xFF}, seq=99)) == []
     assert after.asked(NDATA, payload({"alias": 2, "int_value": 0xFF}, seq=101)) == ["spBv1.0/farm/NCMD/n1"]

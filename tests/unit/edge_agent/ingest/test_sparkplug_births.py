@@ -41,6 +41,9 @@ def test_of_two_devices_that_break_the_rule_each_keeps_its_own_alias() -> None:
     node = after_birth(node, "b", of("y", first=1), None, 2)
     found = [find_alias(node, device, alias) for device, alias in (("a", 1), ("b", 1), ("", 1), ("a", 5), ("a", 6))]
     assert [known and known.name for known in found] == ["x", "y", "y", "node", None]
+    again = find_alias(after_birth(node, "a", of("z", first=1), None, 3), "", 1)
+    assert again is not None
+    assert again.name == "z"
 
 
 def test_births_beyond_the_bounds_are_not_kept_and_the_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,9 @@ def test_the_members_of_a_template_are_readings_under_its_name(reader: Reader) -
     motor.metrics.add(name="rpm", datatype=INT8, int_value=0xFE)
     inner = motor.metrics.add(name="fan", datatype=TEMPLATE).template_value
     inner.metrics.add(name="on", datatype=11, boolean_value=True)
-    rpm, on = reader.read()
+    reader.add(name="after", datatype=FLOAT, float_value=1)
+    rpm, on, after = reader.read()
+    assert (after.time, after.quality) == ("2023-11-14T22:13:20Z", ())
     assert (rpm.name, rpm.value, rpm.time, rpm.quality) == ("motor.rpm", -2, "2023-11-14T22:13:19Z", ("historical",))
     assert (on.name, on.value, on.quality) == ("motor.fan.on", True, ("historical",))
     assert "_types_/Motor" in reader.explained
@@ -256,7 +258,7 @@ def test_templates_inside_templates_end_at_the_limit_of_depth() -> None:
 def test_values_inside_one_metric_count_towards_the_limit(kind: str) -> None:
     reader = Reader(max_values=10)
     if kind == "array":
-        reader.add(name="a", datatype=22, bytes_value=bytes(11))
+        reader.add(name="a", datatype=23, bytes_value=bytes(23))
     elif kind == "flags":
         reader.add(name="a", datatype=32, bytes_value=b"\x0b\0\0\0\xff\xff")
     elif kind == "rows":
