@@ -23,7 +23,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from edge_agent.ingest.formats import find_format
 from edge_agent.outputs.rules import find_output_problems
 from edge_agent.pipeline.decision_rules import find_decision_problems
-from edge_agent.settings import AgentSettings, WindowKind, WindowSettings
+from edge_agent.pipeline.join import MAX_CELLS
+from edge_agent.settings import (
+    AgentSettings,
+    IngestSettings,
+    JoinMethod,
+    JoinSettings,
+    PipelineSettings,
+    WindowKind,
+    WindowSettings,
+)
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
 
 ENV_PREFIX: Final = "SMALLHOLD_AGENT__"
@@ -110,32 +119,87 @@ def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]
                 check_name(pipeline.model, "model")
             except ValueError as error:
                 yield f"{key}.model", str(error)
-        source = pipeline.source
-        try:
-            check_filter(source.topic)
-            if filters_overlap(source.topic, f"{ROOT}/#"):
-                yield f"{key}.source.topic", f"the filter {source.topic!r} covers {ROOT}/#, which is the contract's own"
-        except ValueError as error:
-            yield f"{key}.source.topic", str(error)
-        if source.qos not in (0, 1, 2):
-            yield f"{key}.source.qos", f"{source.qos} is not 0, 1 or 2"
-        try:
-            find_format(source.format)
-        except ValueError as error:
-            yield f"{key}.source.format", str(error)
-        if source.format == "text" and source.values:
-            yield f"{key}.source.values", "a text has no values; use text_path"
-        if source.device_path is not None and source.device_level is not None:
-            yield f"{key}.source.device_level", "device_path is given too; use one of them"
-        try:
-            zoneinfo.ZoneInfo(source.naive_zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            yield f"{key}.source.naive_zone", f"{source.naive_zone!r} is not a time zone of this system, such as Europe/Rome"
+        if not pipeline.all_sources:
+            yield f"{key}.source", "is missing: give a topic, or the pipeline whose results are the events"
+        places = [] if pipeline.source is None else [f"{key}.source"]
+        places += [f"{key}.sources[{number}]" for number in range(len(pipeline.sources))]
+        for number, (place, source) in enumerate(zip(places, pipeline.all_sources, strict=True)):
+            if source in pipeline.all_sources[:number]:
+                yield place, "is the same as one before it"
+            yield from _find_source_problems(place, source, [item.name for item in settings.pipelines])
+        if pipeline.join is not None:
+            yield from _find_join_problems(key, pipeline.join, pipeline.window)
         yield from _find_window_problems(key, pipeline.window)
         for name, text in find_decision_problems(pipeline.decision, has_model=pipeline.model is not None):
             yield f"{key}.decision.{name}", text
+    yield from _find_circles(settings.pipelines)
     for position, name, text in find_output_problems(settings.device, settings.pipelines):
         yield f"pipelines[{position}].outputs{name}", text
+
+
+def _find_source_problems(key: str, source: IngestSettings, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+    if source.pipeline is not None:
+        if source.topic:
+            yield f"{key}.topic", "pipeline is given too; use one of them"
+        if source.pipeline not in names:
+            near = difflib.get_close_matches(source.pipeline, names, n=1, cutoff=0.0)
+            hint = f"; the nearest is {near[0]!r}" if near else ""
+            yield f"{key}.pipeline", f"there is no pipeline {source.pipeline!r}{hint}"
+        return
+    try:
+        check_filter(source.topic)
+        if filters_overlap(source.topic, f"{ROOT}/#"):
+            yield f"{key}.topic", f"the filter {source.topic!r} covers {ROOT}/#, which is the contract's own"
+    except ValueError as error:
+        yield f"{key}.topic", str(error)
+    if source.qos not in (0, 1, 2):
+        yield f"{key}.qos", f"{source.qos} is not 0, 1 or 2"
+    try:
+        find_format(source.format)
+    except ValueError as error:
+        yield f"{key}.format", str(error)
+    if source.format == "text" and source.values:
+        yield f"{key}.values", "a text has no values; use text_path"
+    if source.device_path is not None and source.device_level is not None:
+        yield f"{key}.device_level", "device_path is given too; use one of them"
+    try:
+        zoneinfo.ZoneInfo(source.naive_zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        yield f"{key}.naive_zone", f"{source.naive_zone!r} is not a time zone of this system, such as Europe/Rome"
+
+
+def _find_circles(pipelines: Sequence[PipelineSettings]) -> Iterable[tuple[str, str]]:
+    """Pipelines whose events are, by way of others, their own results."""
+    above = {item.name: {source.pipeline for source in item.all_sources if source.pipeline} for item in pipelines}
+    for position, pipeline in enumerate(pipelines):
+        reached: set[str] = set()
+        waiting = list(above[pipeline.name])
+        while waiting:
+            name = waiting.pop()
+            if name not in reached:
+                reached.add(name)
+                waiting += above.get(name, ())
+        if pipeline.name in reached:
+            yield f"pipelines[{position}].source.pipeline", "its events would be its own results, directly or by way of others"
+
+
+def _find_join_problems(key: str, join: JoinSettings, window: WindowSettings) -> Iterable[tuple[str, str]]:
+    key = f"{key}.join"
+    for name in ("max_age", "every"):
+        value = getattr(join, name)
+        if value is not None and value <= 0:
+            yield f"{key}.{name}", "must be above 0"
+    if join.method is JoinMethod.LAST:
+        if join.every is not None:
+            yield f"{key}.every", "belongs to method resample"
+        return
+    if join.max_age is not None:
+        yield f"{key}.max_age", "belongs to method last"
+    longest = {WindowKind.COUNT: 0.0, WindowKind.SESSION: window.max_length}.get(window.kind, window.size)
+    if join.every is None:
+        yield f"{key}.every", "is needed for method resample"
+    elif join.every > 0 and longest / join.every > MAX_CELLS:
+        yield f"{key}.every", f"a window would have more than {MAX_CELLS} cells; use a longer one"
 
 
 def _find_window_problems(key: str, window: WindowSettings) -> Iterable[tuple[str, str]]:

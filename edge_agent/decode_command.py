@@ -17,6 +17,7 @@ from edge_agent.ingest.formats import Ingest
 from edge_agent.ingest.port import Explain, ignore
 from edge_agent.settings import AgentSettings, IngestSettings
 from fleet_contract.reasons import MEANING, Reason
+from fleet_contract.topics import filter_matches
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_DEAD_LETTER = 0, 1, 2, 3
 _LONGEST_CELL: Final = 60
@@ -58,10 +59,15 @@ def source_of(options: Namespace, load_settings: Callable[[], AgentSettings]) ->
     """How to decode: as a pipeline's source or by the defaults, and over both what the command line says; raises ValueError."""
     if options.pipeline is not None:
         pipelines = load_settings().pipelines
-        source = next((item.source for item in pipelines if item.name == options.pipeline), None)
-        if source is None:
+        chosen = next((item for item in pipelines if item.name == options.pipeline), None)
+        if chosen is None:
             names = ", ".join(item.name for item in pipelines) or "none"
             raise ValueError(f"there is no pipeline {options.pipeline!r}; there are: {names}")
+        of_topics = [item for item in chosen.all_sources if item.topic]
+        if not of_topics:
+            raise ValueError(f"pipeline {options.pipeline!r} has no source with a topic: its events are another one's results")
+        topic = options.topic
+        source = next((item for item in of_topics if topic and filter_matches(item.topic, topic)), of_topics[0])
     elif options.config is not None:
         raise ValueError("--config needs --pipeline NAME")
     elif options.format is None:

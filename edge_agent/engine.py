@@ -33,29 +33,22 @@ from edge_agent.link.port import Delivery
 from edge_agent.loop import Loop
 from edge_agent.notes import Notes
 from edge_agent.outputs.port import ResultOutputs
+from edge_agent.pipeline.chain import chained_id, to_sample
 from edge_agent.pipeline.decision import Decided
 from edge_agent.pipeline.pipeline import Pipeline, units_of
-from edge_agent.pipeline.quality import DUPLICATE, GAP
+from edge_agent.pipeline.quality import OF_EVENTS, OF_WINDOWS, count_names
 from edge_agent.pipeline.question import find_misfit, to_model_input
 from edge_agent.pipeline.result import make_result, window_as_json
 from edge_agent.pipeline.windows import DROPPED, ClosedWindow, Event, Fed
 from edge_agent.settings import AgentSettings
 from edge_agent.sources import Route, Routes
-from edge_agent.taking import KEPT, PLACED, Taking
-from fleet_contract.messages import ModelRef, encode
+from edge_agent.taking import CHAINED, KEPT, PLACED, Taking, no_event
+from fleet_contract.messages import ModelRef, Result, decode, encode
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import Up, up
 
 log = logging.getLogger(__name__)
 
-COUNTED_FLAGS: Final = {
-    "retained": "events_retained",
-    "historical": "events_historical",
-    "no_time": "events_without_time",
-    "gap": "windows_with_gap",
-    "duplicate": "windows_with_duplicate",
-}
-"""Quality flags of events and of windows, and where they are counted."""
 CLOCK_IS_SET: Final = 1_767_225_600.0
 """Before 2026 the clock was never set: a board without a battery boots in 1970."""
 SWEEP_INTERVAL: Final = 1.0
@@ -149,7 +142,7 @@ class Engine:
                 self._apply(pipeline, fed, None)
         refiring, self._refiring = self._refiring, None
         for pipeline, window in refiring:
-            self._score(pipeline, window, self._stand_in())
+            self._score(pipeline, window, no_event())
         self._commits.gathering = False
         if any(pipeline.sweeps for pipeline in self._pipelines):
             self._loop.call_every(SWEEP_INTERVAL, self.sweep)
@@ -236,6 +229,12 @@ class Engine:
         fed = False
         self._takings[taking.event_no] = taking
         taking.holds = 1  # of this method, so that one pipeline cannot let go of what the next one still gets
+        if rebuilding and CHAINED in delivery.properties:
+            result = decode(delivery.payload, Result)
+            event = Event(taking.event_no << INDEX_BITS, chained_id(result), to_sample(result))
+            self._reattach(self.routes.fed_by.get(result.pipeline, ()), event, taking, delivery, 0)
+            self._release([event.position])
+            return True
         index = 0
         known = self._recent
         new_keys: list[bytes] = []
@@ -270,7 +269,7 @@ class Engine:
                     self._reattach(route.pipelines, event, taking, delivery, index)
                 else:
                     if sample.quality:
-                        self._count_flags(sample.quality)
+                        self.counters.update(count_names(sample.quality, OF_EVENTS))
                     for pipeline in route.pipelines:
                         self._feed_pipeline(pipeline, event, taking, index)
                 index += 1
@@ -343,14 +342,10 @@ class Engine:
             self._refiring += [(pipeline, window) for window in fed.closed]
             return
         if closer is None:
-            closer = self._stand_in()
+            closer = no_event()
         closer.scoring += len(fed.closed)
         for window in fed.closed:
             self._score(pipeline, window, closer)
-
-    def _stand_in(self) -> Taking:
-        """For a window that no event has closed."""
-        return Taking(0, None, time.monotonic())
 
     def sweep(self) -> None:
         """Idle time-outs; called once a second. They stand still while no event can come."""
@@ -363,12 +358,6 @@ class Engine:
                 self._apply(pipeline, fed, None)
         self._commits.gathering = False
         self._commits.flush()
-
-    def _count_flags(self, flags: Sequence[str]) -> None:
-        for flag in flags:
-            name = COUNTED_FLAGS.get(flag)
-            if name is not None:
-                self.counters[name] += 1
 
     def _release(self, positions: Sequence[int]) -> None:
         for position in positions:
@@ -409,19 +398,22 @@ class Engine:
             self._finish(pipeline, window, closer, pipeline.read(window), None)
             return
         self.scoring += 1
+        asked = pipeline.joined(window)
         self._models.submit(
             settings.model,
-            to_model_input(window, settings.inputs),
-            lambda answer: self._answered(pipeline, window, closer, answer),
+            to_model_input(asked, settings.inputs),
+            lambda answer: self._answered(pipeline, window, asked, closer, answer),
         )
 
-    def _answered(self, pipeline: Pipeline, window: ClosedWindow, closer: Taking, answer: Answer | Failure) -> None:
+    def _answered(
+        self, pipeline: Pipeline, window: ClosedWindow, asked: ClosedWindow, closer: Taking, answer: Answer | Failure
+    ) -> None:
         self.scoring -= 1
         outcome: Decided | Failure
         if isinstance(answer, Answer):
             manifest = answer.manifest
             settings = pipeline.settings
-            misfit = find_misfit(window, settings.inputs, manifest, settings.decision.label)
+            misfit = find_misfit(asked, settings.inputs, manifest, settings.decision.label)
             if misfit is None:
                 try:
                     outcome = pipeline.decide(window, answer.scores, manifest.labels, manifest.decision)
@@ -432,7 +424,7 @@ class Engine:
         else:
             outcome = answer
         if isinstance(outcome, Failure):
-            shown = window_as_json(window)
+            shown = window_as_json(asked)
             name = pipeline.settings.name
             self._keep_dead(
                 DeadLetterRow(window.key, shown, outcome.reason, outcome.detail, name, received=time.time(), is_message=False)
@@ -458,12 +450,13 @@ class Engine:
         pending = self._commits.next
         pending.touch()
         settings = pipeline.settings
+        result = None
         if decided is not None and not decided.given:
             self.counters["results_suppressed"] += 1
         elif decided is not None:
             result = make_result(pipeline, window, decided.outcome, model)
-            if GAP in result.quality or DUPLICATE in result.quality:
-                self._count_flags([flag for flag in (GAP, DUPLICATE) if flag in result.quality])
+            if result.quality:
+                self.counters.update(count_names(result.quality, OF_WINDOWS))
             payload = encode(result)
             priority = Priority.NOTE if decided.urgent else None
             pending.batch.outbox.append(
@@ -477,3 +470,28 @@ class Engine:
         pipeline.finish(window)
         pending.states[settings.name, window.lane_key] = pipeline
         self._release([event.position for event in window.events])
+        fed = self.routes.fed_by.get(settings.name)
+        if fed is not None and result is not None:
+            self._chain(fed, result, closer.started)
+
+    def _chain(self, pipelines: Sequence[Pipeline], result: Result, started: float) -> None:
+        """Feed a result to the pipelines that take it as an event: in the commit that holds it, or not at all."""
+        commits = self._commits
+        gathering, commits.gathering = commits.gathering, True
+        commits.event_no += 1
+        delivery = Delivery(self._topics[result.pipeline], encode(result), 1, False, False, 0, -1, {CHAINED: result.pipeline})
+        taking = Taking(commits.event_no, delivery, started)
+        self._takings[taking.event_no] = taking
+        taking.holds = 1
+        commits.next.takings.append(taking)
+        self.counters["events_chained"] += 1
+        event = Event(taking.event_no << INDEX_BITS, chained_id(result), to_sample(result))
+        try:
+            for pipeline in pipelines:
+                self._feed_pipeline(pipeline, event, taking, 0)
+        except Exception:  # as in `_feed_safely`: the result itself is given out all the same
+            self._loop.errors += 1
+            log.exception("a result could not be taken in as an event", extra={"pipeline": result.pipeline})
+        finally:
+            self._release([event.position])
+            commits.gathering = gathering

@@ -65,8 +65,10 @@ class BrokerSettings:
 class IngestSettings:
     """How payloads on a pipeline's source are read."""
 
-    topic: str
-    """MQTT topic filter."""
+    topic: str = ""
+    """MQTT topic filter,"""
+    pipeline: str | None = None
+    """or another pipeline whose results are the events; of the other keys none is needed then."""
     qos: int = 1
     format: str = "json"
     """A payload format: one of `edge_agent/ingest/formats.py`, or of an installed package that adds one."""
@@ -244,13 +246,47 @@ class OutputSettings:
     """Of kind `homeassistant`, without a model: the readings that become entities; none means all."""
 
 
+class JoinMethod(StrEnum):
+    """How readings that come in different events are put side by side."""
+
+    LAST = "last"
+    RESAMPLE = "resample"
+
+
+class Aggregate(StrEnum):
+    """What stands for the values of one reading in one cell of a grid."""
+
+    LAST = "last"
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+    SUM = "sum"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinSettings:
+    """Readings of several events side by side, within the window alone."""
+
+    method: JoinMethod = JoinMethod.LAST
+    """`last`: each event takes the last known value of the readings that it lacks. `resample`: the window on a regular grid."""
+    max_age: Duration | None = None
+    """Method `last`: a value that is older by more seconds of event time is not taken."""
+    every: Duration | None = None
+    """Method `resample`: seconds of event time from one cell to the next."""
+    aggregate: Aggregate = Aggregate.LAST
+    """Method `resample`: what stands for the values in a cell."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
     """Source, window, model, decision, output: a pipeline is a value."""
 
     name: str
-    source: IngestSettings
+    source: IngestSettings | None = None
+    sources: tuple[IngestSettings, ...] = ()
+    """More of them: events of one device id are of one sensor, whichever source they come from."""
     window: WindowSettings = field(default_factory=WindowSettings)
+    join: JoinSettings | None = None
     model: str | None = None
     """None gives the readings themselves, one result for each window."""
     inputs: dict[str, str] = field(default_factory=dict)
@@ -260,6 +296,11 @@ class PipelineSettings:
     """True: a result leaves the outbox on the controller's acknowledgement; False: on the broker's PUBACK."""
     outputs: tuple[OutputSettings, ...] = ()
     """What is published on the site broker too."""
+
+    @property
+    def all_sources(self) -> tuple[IngestSettings, ...]:
+        """`source` and `sources` together."""
+        return self.sources if self.source is None else (self.source, *self.sources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

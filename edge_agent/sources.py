@@ -26,16 +26,24 @@ class Routes:
 
     def __init__(self, pipelines: Sequence[Pipeline]) -> None:
         self._routes: list[Route] = []
+        self.fed_by: dict[str, list[Pipeline]] = {}
+        """Name of a pipeline to those whose events are its results."""
         for pipeline in pipelines:
-            settings = pipeline.settings.source
-            route = next((item for item in self._routes if item.settings == settings), None)
-            if route is None:
-                name = f"{settings.format}:{settings.topic}"
-                alike = sum(item.ingest.name.partition("\n")[0] == name for item in self._routes)
-                route = Route(settings, Ingest(settings, f"{name}\n{alike}" if alike else name))
-                self._routes.append(route)
-            route.pipelines.append(pipeline)
+            for settings in pipeline.settings.all_sources:
+                if settings.pipeline is None:
+                    self._route(settings).pipelines.append(pipeline)
+                else:
+                    self.fed_by.setdefault(settings.pipeline, []).append(pipeline)
         self._cache: dict[str, tuple[Route, ...]] = {}
+
+    def _route(self, settings: IngestSettings) -> Route:
+        route = next((item for item in self._routes if item.settings == settings), None)
+        if route is None:
+            name = f"{settings.format}:{settings.topic}"
+            alike = sum(item.ingest.name.partition("\n")[0] == name for item in self._routes)
+            route = Route(settings, Ingest(settings, f"{name}\n{alike}" if alike else name))
+            self._routes.append(route)
+        return route
 
     def restore(self, states: Callable[[str], Mapping[str, bytes]]) -> None:
         """Give each decoder that remembers what was stored under its name, before the first message."""

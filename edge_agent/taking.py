@@ -16,6 +16,9 @@ KEPT: Final = "decoded"
 PLACED: Final = "placed"
 """Beside them too: which samples a pipeline took as backlog or dropped, for that depends on what came before."""
 
+CHAINED: Final = "chained"
+"""In their place, for an event that is a pipeline's result: the pipeline."""
+
 
 class Keeper(Protocol):
     """Who has states to store: a pipeline for each sensor, a decoder for each stream."""
@@ -48,6 +51,11 @@ class Taking:
         if self.placed is None:
             self.placed = {}
         self.placed.setdefault(pipeline, []).append((index, placed))
+
+
+def no_event() -> Taking:
+    """Stands for the event that closed a window where none has."""
+    return Taking(0, None, time.monotonic())
 
 
 class GroupCommit:

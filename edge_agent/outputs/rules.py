@@ -1,7 +1,7 @@
 """What is wrong with the outputs of the pipelines beyond what types can say. Pure; for the check of the configuration."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from edge_agent.outputs.topics import PLACEHOLDERS, as_filter, status_topic
@@ -79,11 +79,7 @@ def _find_problems(output: OutputSettings, pipeline: PipelineSettings, device: s
 def _find_loops(device: str, pipelines: Sequence[PipelineSettings]) -> Iterator[Problem]:
     """Pipelines that would take in what they publish, also by way of others."""
     feeds = [
-        {
-            number
-            for number, other in enumerate(pipelines)
-            if any(filters_overlap(other.source.topic, topic) for topic in _published(device, pipeline))
-        }
+        {number for number, other in enumerate(pipelines) if _takes_in(other, pipeline.name, _published(device, pipeline))}
         for pipeline in pipelines
     ]
     for position in range(len(pipelines)):
@@ -94,7 +90,7 @@ def _find_loops(device: str, pipelines: Sequence[PipelineSettings]) -> Iterator[
             if number not in reached:
                 reached.add(number)
                 waiting += feeds[number]
-        if position in reached:
+        if position in reached and pipelines[position].outputs:
             yield position, "", "what is published there comes back to this pipeline's source, and so on for ever"
 
 
@@ -104,3 +100,12 @@ def _published(device: str, pipeline: PipelineSettings) -> Iterator[str]:
         if output.kind is OutputKind.HOMEASSISTANT:
             yield f"{output.discovery_prefix}/device/+/config"
             yield status_topic(device)
+
+
+def _takes_in(pipeline: PipelineSettings, name: str, topics: Iterable[str]) -> bool:
+    """Whether a source of the pipeline is the named one's results, or covers one of the topics."""
+    wanted = list(topics)
+    return any(
+        source.pipeline == name or (source.topic and any(filters_overlap(source.topic, topic) for topic in wanted))
+        for source in pipeline.all_sources
+    )

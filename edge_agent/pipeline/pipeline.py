@@ -10,6 +10,7 @@ from edge_agent.ingest.identity import result_id
 from edge_agent.pipeline.alarm import Occasion
 from edge_agent.pipeline.decision import NEW, Decided, DecisionState, decide, decide_reading
 from edge_agent.pipeline.idle import IdleWatch
+from edge_agent.pipeline.join import join
 from edge_agent.pipeline.lanes import Lane, LaneState, Sensor
 from edge_agent.pipeline.question import number
 from edge_agent.pipeline.windows import BACKLOG, DROPPED, IN_BACKLOG, LIVE, SKEWED, ClosedWindow, Event, Fed, lane_key
@@ -172,13 +173,18 @@ class Pipeline:
 
     def read(self, window: ClosedWindow) -> Decided:
         """What becomes of a window of a pipeline without a model; `finish` it next."""
-        outcome = readings(window)
+        asked = self.joined(window)
+        outcome = readings(asked)
         if not self._decides:
             return Decided(outcome)
         settings = self.settings.decision
-        value = None if settings.reading is None else reading_of(window, settings.reading, settings.take)
+        value = None if settings.reading is None else reading_of(asked, settings.reading, settings.take)
         state, occasion = self._decision(window), self._occasion(window)
         return self._settle(window, *decide_reading(value, outcome.values, settings, state, occasion))
+
+    def joined(self, window: ClosedWindow) -> ClosedWindow:
+        """The window as model and decision see it: with its readings side by side, where the pipeline joins them."""
+        return window if self.settings.join is None else join(window, self.settings.join)
 
     def _decision(self, window: ClosedWindow) -> DecisionState:
         known = self._states.get(window.lane_key)

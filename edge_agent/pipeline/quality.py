@@ -1,5 +1,6 @@
 """What is to be known about a window's events: their own flags, and what only the window shows."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -8,6 +9,9 @@ from edge_agent.settings import WindowKind, WindowSettings
 
 GAP: Final = "gap"
 DUPLICATE: Final = "duplicate"
+OF_EVENTS: Final = {"retained": "events_retained", "historical": "events_historical", "no_time": "events_without_time"}
+"""Flags that events bring with them, and where they are counted."""
+OF_WINDOWS: Final = {GAP: "windows_with_gap", DUPLICATE: "windows_with_duplicate"}
 BOUNDED: Final = (WindowKind.TUMBLING, WindowKind.HOPPING, WindowKind.SLIDING)
 """Kinds whose bounds are not those of their events, so that the head or the tail may be missing."""
 
@@ -24,6 +28,11 @@ def flags_of(window: ClosedWindow, settings: WindowSettings) -> tuple[str, ...]:
     if any(before == after for before, after in pairwise(times)):
         flags[DUPLICATE] = None
     return tuple(flags)
+
+
+def count_names(flags: Sequence[str], counted: Mapping[str, str]) -> list[str]:
+    """The counters of those flags that are counted."""
+    return [counted[flag] for flag in flags if flag in counted]
 
 
 def _widest(window: ClosedWindow, times: list[float]) -> float:

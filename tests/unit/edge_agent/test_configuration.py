@@ -59,7 +59,8 @@ def test_the_example_names_every_key_there_is() -> None:
         return found
 
     found = missing(AgentSettings, table, "")
-    assert [key for key in found if not key.startswith("site.")] == []  # [site] takes what [mqtt] takes
+    alike = ("site.", "pipelines.sources.")  # [site] takes what [mqtt] takes, and each source what the first one does
+    assert [key for key in found if not key.startswith(alike)] == []
 
 
 def test_a_wrong_key_is_named_with_its_file_and_the_nearest_key(tmp_path: Path) -> None:
@@ -77,6 +78,7 @@ def test_a_source_that_covers_the_contract_is_refused(tmp_path: Path, topic: str
     assert problem.startswith(f"{path}: pipelines[0].source.topic: ")
 
 
+SOURCE = '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n'
 WINDOW = '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n[pipelines.window]\n'
 
 
@@ -112,6 +114,24 @@ def test_what_has_a_default_can_be_switched_off(tmp_path: Path) -> None:
             "pipelines[0].window.step",
         ),
         ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = 5', "pipelines[0].source.topic"),
+        ('[[pipelines]]\nname = "a"', "pipelines[0].source"),
+        ('[[pipelines]]\nname = "a"\n[pipelines.source]\nqos = 1', "pipelines[0].source.topic"),
+        (SOURCE + '[[pipelines.sources]]\ntopic = "sh/v1/#"', "pipelines[0].sources[0].topic"),
+        (SOURCE + '[[pipelines.sources]]\ntopic = "a"', "pipelines[0].sources[0]"),
+        (SOURCE + '[[pipelines.sources]]\ntopic = "b"\npipeline = "a"', "pipelines[0].sources[0].topic"),
+        (SOURCE + '[[pipelines.sources]]\npipeline = "b"', "pipelines[0].sources[0].pipeline"),
+        (SOURCE + '[[pipelines.sources]]\npipeline = "a"', "pipelines[0].source.pipeline"),
+        (
+            '[[pipelines]]\nname = "a"\nsource = { pipeline = "b" }\n[[pipelines]]\nname = "b"\nsource = { pipeline = "a" }',
+            "pipelines[1].source.pipeline",
+        ),
+        (SOURCE + '[pipelines.join]\nmethod = "resample"', "pipelines[0].join.every"),
+        (SOURCE + "[pipelines.join]\nevery = 5", "pipelines[0].join.every"),
+        (SOURCE + '[pipelines.join]\nmethod = "resample"\nevery = 5\nmax_age = 5', "pipelines[0].join.max_age"),
+        (
+            SOURCE + '[pipelines.window]\nkind = "tumbling"\nsize = "1d"\n[pipelines.join]\nmethod = "resample"\nevery = 1',
+            "pipelines[0].join.every",
+        ),
         (WINDOW + 'kind = "time"', "pipelines[0].window.kind"),
         (WINDOW + 'kind = "hopping"', "pipelines[0].window.step"),
         (WINDOW + 'kind = "tumbling"\nsize = 5\nstep = 5', "pipelines[0].window.step"),

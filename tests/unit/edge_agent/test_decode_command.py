@@ -169,6 +169,19 @@ def test_an_endless_file_is_read_no_further_than_the_limit(command: Command) -> 
     assert (letter["reason"], letter["detail"], status) == ("too_large", "more than 262144 bytes", 3)
 
 
+def test_of_several_sources_the_one_that_covers_the_topic_says_how_to_decode(command: Command, tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        'device = "d"\n[mqtt]\n[[pipelines]]\nname = "p"\n[pipelines.source]\ntopic = "air/+"\ndevice_level = 1\n'
+        '[[pipelines.sources]]\ntopic = "soil/+"\ndevice_level = 1\nvalues = { wet = "w" }\n'
+        '[[pipelines]]\nname = "after"\nsource = { pipeline = "p" }\n'
+    )
+    out, _, status = command("--config", str(config), "--pipeline", "p", "--topic", "soil/a", payload=b'{"w": 1, "x": 2}')
+    assert (status, [line["name"] for line in out]) == (0, ["wet"])
+    _, err, status = command("--config", str(config), "--pipeline", "after", "--topic", "soil/a", payload=b"1")
+    assert (status, "no source with a topic" in err) == (2, True)
+
+
 def test_a_pipelines_source_says_how_to_decode(command: Command, tmp_path: Path) -> None:
     config = tmp_path / "agent.toml"
     config.write_text(

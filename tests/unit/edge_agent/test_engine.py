@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from edge_agent.pipeline.windows import Event
 from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,
+    DecisionSettings,
     IngestSettings,
+    JoinSettings,
     PipelineSettings,
     StoreSettings,
     WindowKind,
@@ -88,6 +91,18 @@ def pipeline(name: str, *, model: str | None = None, qos: int = 1, **window: Any
         model=model,
         durable=True,
         source=IngestSettings(topic="s/+", device_level=1, qos=qos),
+        window=WindowSettings(**window),
+    )
+
+
+def chained(name: str, source: str, *, model: str | None = None, **window: Any) -> PipelineSettings:
+    """A pipeline whose events are the results of another; a model's input is their score."""
+    return PipelineSettings(
+        name=name,
+        model=model,
+        durable=True,
+        source=IngestSettings(pipeline=source),
+        inputs={"v": "score"},
         window=WindowSettings(**window),
     )
 
@@ -358,6 +373,12 @@ def test_restarts_anywhere_give_the_results_of_an_uninterrupted_run(
     pipelines = tuple(
         pipeline(f"p{number}", model="m" if number % 2 else None, **window) for number, window in enumerate(WINDOWS)
     )
+    pipelines += (
+        chained("echo-of-model", "p1"),
+        chained("model-of-model", "p3", model="m", size=2),
+        chained("near-in-time", "p4", kind=WindowKind.SLIDING, size=9, lateness=9),
+        chained("end-of-chain", "model-of-model", size=2, step=1),
+    )
     stream = []
     for number in range(40):
         at = max(0, number - (chance.randrange(6) if chance.random() < 0.2 else 0))
@@ -596,3 +617,81 @@ def test_flags_are_counted(make: Callable[..., World]) -> None:
     assert [item.quality for item in world.results()] == [("retained", "gap"), ("duplicate",)]
     assert [counters[f"events_{name}"] for name in ("retained", "without_time", "historical")] == [1, 1, 0]
     assert [counters[f"windows_with_{name}"] for name in ("gap", "duplicate")] == [1, 1]
+
+
+def test_a_result_is_an_event_of_another_pipeline_in_the_same_commit(make: Callable[..., World]) -> None:
+    world = make(pipeline("up", model="m"), chained("down", "up", size=2), chained("echo", "down"))
+    world.deliver(event(1))
+    world.models.answer()
+    world.settle()
+    assert world.store.counts.journal_rows == 1  # the result, which the window of `down` holds
+    world.restart()
+    world.deliver(event(2))
+    world.models.answer()
+    world.settle()
+    up, again, down, echo = world.results()
+    assert [item.pipeline for item in (up, again, down, echo)] == ["up", "up", "down", "echo"]
+    assert down.outcome.values["score"] == [1.0, 2.0]
+    assert down.events.ids == (f"{up.result_id}.0", f"{again.result_id}.0")
+    assert (down.source, down.time) == ("a", again.time)
+    assert echo.events.ids == (f"{down.result_id}.0",)
+    assert (world.store.counts.journal_rows, world.engine.open_events) == (0, 0)
+
+
+def test_a_result_that_was_not_committed_is_no_event_either(make: Callable[..., World]) -> None:
+    world = make(pipeline("up", model="m"), chained("down", "up", size=2), max_outbox_rows=1)
+    world.deliver(event(1), event(2), event(3), event(4))
+    world.settle()
+    world.models.answer()
+    world.settle()
+    world.models.answer(3)
+    assert not world.loop.run_until(lambda: world.engine.idle, 0.3)
+    world.restart()
+    assert [item.values["v"] for item, _ in world.models.waiting] == [[2.0], [3.0], [4.0]]
+    assert world.store.counts.journal_rows == 4
+
+
+def test_a_result_that_is_not_given_out_is_no_event(make: Callable[..., World]) -> None:
+    quiet = replace(pipeline("up"), decision=DecisionSettings(reading="v", deadband=5.0))
+    world = make(quiet, chained("down", "up"))
+    world.deliver(event(1), event(2), event(9))
+    world.settle()
+    assert [item.outcome.values["values.v"] for item in world.results() if item.pipeline == "down"] == [1, 9]
+    assert world.engine.counters["events_chained"] == 2
+
+
+def test_an_event_that_breaks_a_later_pipeline_does_not_cost_the_result(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make(pipeline("up"), chained("down", "up"))
+    feed = Pipeline.feed
+
+    def breaks(self: Pipeline, item: Event, wall: float) -> Any:
+        if self.settings.name == "down":
+            raise ValueError("a defect")
+        return feed(self, item, wall)
+
+    monkeypatch.setattr(Pipeline, "feed", breaks)
+    world.deliver(event(1), event(2))
+    world.settle()
+    assert [item.outcome.values for item in world.results()] == [{"v": 1}, {"v": 2}]
+    assert (world.loop.errors, world.engine.open_events, world.link.acked) == (2, 0, [1, 2])
+
+
+def test_sources_of_one_device_are_joined_for_the_model(make: Callable[..., World]) -> None:
+    both = replace(
+        pipeline("both", model="m", size=2),
+        sources=(IngestSettings(topic="soil/+", device_level=1, values={"w": "v"}),),
+        join=JoinSettings(),
+    )
+    world = make(both)
+    world.deliver(event(1, 7))
+    world.deliver(event(2, 20), topic="soil/a", first=2)
+    world.settle()
+    assert world.engine.routes.filters() == [("s/+", 1), ("soil/+", 1)]
+    ((asked, _),) = world.models.waiting
+    assert asked.values == {"v": [7.0, 7.0], "w": [None, 20.0]}
+    world.models.answer()
+    world.settle()
+    (result,) = world.results()
+    assert (result.events.ids, result.outcome.score) == (("e1", "e2"), 14.0)
