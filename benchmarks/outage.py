@@ -10,6 +10,7 @@ of the daemon; the brokers and the clock of sender and events are not real, so t
 
 import heapq
 import itertools
+import logging
 import tempfile
 import time
 from collections import Counter, deque
@@ -285,6 +286,7 @@ def run(folder: Path, events: int, store: StoreSettings) -> Outcome:
 
 def main() -> None:
     """The full day with the default settings."""
+    logging.getLogger("edge_agent.notes").setLevel(logging.ERROR)  # what the notes tell is counted
     settings = StoreSettings()
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
