@@ -59,6 +59,8 @@ class Account:
     """A refused commit, or a repeat that the controller knows by its result id, uses numbers up."""
     only_in_damaged_file: int = 0
     """Results that went with a damaged agent.db: waiting in its outbox, or about events of its open windows."""
+    broker_lost: int = 0
+    """Events that the site broker acknowledged and lost when it was killed, as far as the conditions allow for."""
     unanswered: int = 0
     """Windows that a model could not answer, told as dead letters."""
     lost_qos0: int = 0
@@ -115,7 +117,7 @@ def settle(world: World) -> float:
 
 def expected_counts(world: World) -> int | None:
     """How many results there will be; None where some may be lost."""
-    if world.conditions.qos == 0 or world.before_damage is not None:
+    if world.conditions.qos == 0 or world.before_damage is not None or world.conditions.broker_may_lose:
         return None
     counts = world.sensor.counts.values()
     windows = sum(max(0, (count - WINDOW) // world.conditions.step + 1) for count in counts)
@@ -155,15 +157,19 @@ def draw_up(world: World) -> Account:
     told = Counter(note["fields"].get("topic") for note in notes if note["kind"] == "dead_letter")
     if conditions.qos:
         account.untold = len(sensor.unreadable - told.keys()) + (1 if sensor.broken and not told[BROKEN_TOPIC] else 0)
+    gone = account.missing + account.untold
+    if gone <= conditions.broker_may_lose:
+        account.broker_lost, account.missing, account.untold = gone, 0, 0
     account.told_again = sum(told[topic] - 1 for topic in sensor.unreadable if told[topic])
     counters = status["counters"]
     account.drops = {key: value for key, value in counters.items() if is_drop(key, conditions.qos) and value}
     account.qos0_overflow = sum(value for key, value in counters.items() if key.endswith("qos0_overflow"))
     account.defects = {key: counters[key] for key in DEFECTS if counters.get(key)}
     account.kept = status["dead_letters"]
-    if conditions.qos and world.before_damage is None and account.kept < account.unreadable:
+    came = account.unreadable - account.broker_lost
+    if conditions.qos and world.before_damage is None and account.kept < came:
         account.complaints.append(f"{account.unreadable} unreadable events, kept are {account.kept}")
-    if conditions.qos and world.agent.starts == 1 and counters.get("dead_not_json", 0) < account.unreadable:
+    if conditions.qos and world.agent.starts == 1 and counters.get("dead_not_json", 0) < came:
         account.complaints.append(f"{account.unreadable} unreadable events, counted are {counters.get('dead_not_json', 0)}")
     account.holes = count_holes(world)
     account.holes_allowed = bool(counters.get("commits_refused")) or world.before_damage is not None

@@ -57,6 +57,15 @@ def restart(target: str) -> Inflict:
     return inflict
 
 
+def kill_with_backlog(world: World, moments: random.Random) -> None:
+    """The site broker is killed while the agent works off what has queued up there."""
+    world.agent.pause()
+    time.sleep(moments.uniform(6.0, 10.0))
+    world.agent.resume()
+    time.sleep(moments.uniform(0.3, 2.0))
+    kill("site broker")(world, moments)
+
+
 def cut(link: str) -> Inflict:
     """All connections reset, and every new one."""
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.faults import inflict
 from tests.faults.inflict import Inflict
+from tests.faults.sensor import STATIONS
 from tests.faults.world import Conditions
 
 PROCESSES: Final = ("agent", "worker", "site broker", "fleet broker", "controller")
@@ -30,6 +31,12 @@ def _process_cases() -> list[Case]:
         cases.append(Case(f"{target}: paused", inflict.pause(target)))
         cases.append(Case(f"{target}: restarted", inflict.restart(target), times=2))
     return cases
+
+
+def _backlog_case() -> Case:
+    # one pipeline: a window of events of which some are lost holds other events than the log says
+    conditions = Conditions(pipelines=("echo",), broker_may_lose=STATIONS)
+    return Case("site broker: killed with a backlog", inflict.kill_with_backlog, conditions=conditions)
 
 
 def _link_cases() -> list[Case]:
@@ -58,7 +65,7 @@ def _agent_cases() -> list[Case]:
 
 
 def _qos0_cases() -> list[Case]:
-    # one pipeline: a window of events of which some are lost holds other events than the log says
+    # one pipeline, as above
     plain = Conditions(pipelines=("echo",), qos=0)
     proxied = Conditions(pipelines=("echo",), qos=0, proxied=True)
     return [
@@ -70,7 +77,14 @@ def _qos0_cases() -> list[Case]:
     ]
 
 
-CASES: Final = (Case("nothing", inflict.nothing), *_process_cases(), *_link_cases(), *_agent_cases(), *_qos0_cases())
+CASES: Final = (
+    Case("nothing", inflict.nothing),
+    *_process_cases(),
+    _backlog_case(),
+    *_link_cases(),
+    *_agent_cases(),
+    *_qos0_cases(),
+)
 
 
 def case_of(seed: int) -> Case:

@@ -156,6 +156,8 @@ def described(account: Mapping[str, Any]) -> str:
     said = f"{account['events']} events, {account['results']} results"
     if account["lost_qos0"]:
         said += f", {account['lost_qos0']} of QoS 0 lost"
+    if account["broker_lost"]:
+        said += f", {account['broker_lost']} acknowledged and lost by the site broker"
     if account["only_in_damaged_file"]:
         said += f", {account['only_in_damaged_file']} results went with the damaged file"
     return said
@@ -185,6 +187,7 @@ COLUMNS: Final = {
     "repeated": "repeated",
     "unexpected": "unexpected",
     "in damaged": "only_in_damaged_file",
+    "broker": "broker_lost",
     "QoS 0 lost": "lost_qos0",
     "overflow": "qos0_overflow",
 }

@@ -75,7 +75,7 @@ def test_the_table_sums_up_by_case() -> None:
         (Account(drops={"outbox_evicted_rows": 1}), ["counter outbox_evicted_rows: 1"]),
         (Account(defects={"loop_errors": 1}), ["counter loop_errors: 1"]),
         (Account(complaints=["the agent is not back"]), ["the agent is not back"]),
-        (Account(lost_qos0=5, only_in_damaged_file=5, told_again=1), []),
+        (Account(lost_qos0=5, only_in_damaged_file=5, told_again=1, broker_lost=1), []),
     ],
 )
 def test_what_breaks_the_promise_is_a_failure(account: Account, failures: list[str]) -> None:

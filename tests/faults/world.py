@@ -67,6 +67,8 @@ class Conditions:
     stepped_clock: bool = False
     """The agent runs under libfaketime."""
     max_outbox_rows: int = 1_000_000
+    broker_may_lose: int = 0
+    """Events that the site broker may have acknowledged and not written when it is killed: one of each connection."""
     step: int = STEP
     """Events of a station from the beginning of one window to that of the next: each event is in two or three windows."""
 
