@@ -20,6 +20,10 @@ from edge_agent import __version__
 DEFAULT_CONFIG: Final = "/etc/edge-agent/agent.toml"
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_DEAD_LETTER, EXIT_NO_AGENT = 0, 1, 2, 3, 4
 
+_FORMAT: Final = (
+    "the payload's format (docs/formats.md): auto, json, text, cloudevents, senml, chirpstack, ttn, zigbee2mqtt, tasmota, "
+    "shelly, sparkplug, fiware, or one that a package adds"
+)
 _PRIOR: Final = "an earlier message of the stream, for formats that remember; oldest first"
 _EXAMPLES: Final = {
     "run": "edge-agent run --config /etc/edge-agent/agent.toml",
@@ -78,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", "check a configuration without connecting anywhere", _check)
     _add_output(check)
     decode = add("decode", "print the readings in one payload as JSON lines", _decode, config=False)
-    decode.add_argument("--format", type=_format, metavar="NAME", help="the payload's format (docs/formats.md), or auto")
+    decode.add_argument("--format", type=_format, metavar="NAME", help=_FORMAT)
     decode.add_argument("--topic", required=True, help="the topic that it was published on")
     decode.add_argument("--prior", action="append", default=[], type=_pair, metavar="TOPIC=FILE", help=_PRIOR)
     decode.add_argument("--content-type", help="the MQTT 5 content type")
@@ -86,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--config", metavar="FILE", help="configuration, with --pipeline (default: as for the other commands)")
     decode.add_argument("--pipeline", metavar="NAME", help="decode as this pipeline's source does")
     decode.add_argument("--naive-zone", metavar="ZONE", help="the zone of times that carry none (default: UTC)")
-    decode.add_argument("--device-level", type=int, metavar="N", help="level of the topic that is the sensor's id, from 0")
+    decode.add_argument("--device-level", type=int, metavar="N", help="topic level that is the sensor's id: 0 first, -1 last")
     decode.add_argument("--device-path", metavar="PATH", help="path of the sensor's id in the payload")
     decode.add_argument("--time-path", metavar="PATH", help="path of the event time in the payload (default: time)")
     decode.add_argument("--explain", action="store_true", help="tell on standard error what gave which reading, or why none")
@@ -196,7 +200,7 @@ def _format(name: str) -> str:
 def _pair(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign or not key:
-        raise argparse.ArgumentTypeError(f"{text!r} has no '=' between two parts")
+        raise argparse.ArgumentTypeError(f"{text!r}: two parts with '=' between them are needed")
     return key, value
 
 

@@ -21,6 +21,8 @@ from fleet_contract.topics import filter_matches
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_DEAD_LETTER = 0, 1, 2, 3
 _LONGEST_CELL: Final = 60
+_LINE_BREAKS: Final = tuple((chr(code).encode(), f"\\u{code:04x}".encode()) for code in (0x85, 0x2028, 0x2029))
+"""Line breaks for some readers of lines, which JSON allows within a text: they leave escaped, as those of ASCII do."""
 
 _OVERRIDES: Final = ("format", "naive_zone", "device_level", "device_path", "time_path")
 
@@ -131,7 +133,7 @@ def lines(decoded: Decoded | DeadLetter) -> Iterator[bytes]:
 
 
 def explanation(decoded: Decoded | DeadLetter, skipped: Sequence[tuple[str, str]]) -> Iterator[dict[str, str | None]]:
-    """Each reading with its quantity and unit, then each path that gave none with the reason."""
+    """Each reading with its quantity and unit, then each path that gave none with the reason (`why`), then what else to say."""
     if isinstance(decoded, DeadLetter):
         yield {"path": "", "why": f"dead letter, {decoded.reason}: {MEANING.get(decoded.reason, decoded.detail)}"}
     else:
@@ -143,7 +145,7 @@ def explanation(decoded: Decoded | DeadLetter, skipped: Sequence[tuple[str, str]
     for path, why in skipped:
         yield {"path": path, "why": why}
     for request in decoded.requests:
-        yield {"path": "", "why": f"the agent would publish on {request.topic} and ask for what is missing"}
+        yield {"path": "", "note": f"the agent would publish on {request.topic} and ask for what is missing"}
 
 
 def explanation_lines(rows: Sequence[Mapping[str, str | None]], output: str) -> Iterator[str]:
@@ -154,14 +156,20 @@ def explanation_lines(rows: Sequence[Mapping[str, str | None]], output: str) -> 
     cells = [
         (
             _cell(row["path"] or "(the payload)"),
-            "" if "why" in row else _cell(row["quantity"] or ""),
-            f"no reading: {_printable(row['why'] or '')}" if "why" in row else _cell(row["unit"] or "no unit"),
+            _cell(row.get("quantity") or ""),
+            _told(row),
         )
         for row in [{"path": "PATH", "quantity": "QUANTITY", "unit": "UNIT"}, *rows]
     ]
     widths = [max(len(row[column]) for row in cells) for column in range(2)]
     for path, quantity, rest in cells:
         yield f"{path:{widths[0]}}  {quantity:{widths[1]}}  {rest}"
+
+
+def _told(row: Mapping[str, str | None]) -> str:
+    if "why" in row:
+        return f"no reading: {_printable(row['why'] or '')}"
+    return _printable(row["note"] or "") if "note" in row else _cell(row["unit"] or "no unit")
 
 
 def _print(output: Iterator[bytes]) -> bool:
@@ -198,6 +206,9 @@ def _printable(text: str) -> str:
 
 def _encode(event: Any) -> bytes:
     try:
-        return msgspec.json.encode(event)
+        line = msgspec.json.encode(event)
     except UnicodeEncodeError:  # an argument that is not UTF-8 comes with lone surrogates, which only an escape can say
         return json.dumps(msgspec.to_builtins(event)).encode()
+    for character, escape in _LINE_BREAKS:
+        line = line.replace(character, escape)
+    return line

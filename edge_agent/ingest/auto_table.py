@@ -15,7 +15,10 @@ TOPICS: Final[tuple[tuple[str, str], ...]] = (
     ("ttn", r"v3/[^/]+/devices/[^/]+/.+"),
     ("zigbee2mqtt", r"zigbee2mqtt/.+"),
     ("tasmota", r"(?:tele|stat|cmnd)/.+/[A-Z][A-Za-z]*[0-9]*|.+/tele/[A-Z]+[0-9]*"),
-    ("shelly", r".+/events/rpc|.+/status/(?:[a-z0-9_]+:[0-9]+|sys|wifi|eth|cloud|mqtt|ble|ws|ui)"),
+    (
+        "shelly",
+        r".+/events/rpc|.+/status/(?:[a-z0-9_]+:[0-9]+|sys|wifi|eth|cloud|mqtt|ble|ws|ui)|shelly[^/]*-[0-9A-Fa-f]{6,12}/.+",
+    ),
     (
         "fiware",
         r"/?json/[^/]*/[^/]+/(?:attrs(?:/.+)?|cmd|cmdexe|configuration/.+)"

@@ -41,12 +41,12 @@ def parse(settings: IngestSettings, payload: bytes, *, exact: bool = False) -> A
         document = _decode_exactly(payload) if exact else _decode(payload)
     except RecursionError:
         return DeadLetter(Reason.TOO_DEEP, f"nested more than {settings.max_depth} levels deep")
-    except UnicodeDecodeError as error:
-        return DeadLetter(Reason.NOT_UTF8, f"byte {error.start}: {error.reason}")
+    except UnicodeDecodeError as error:  # its place is that in a text, not in the payload
+        return _not_utf8(payload) or DeadLetter(Reason.NOT_UTF8, error.reason)
     except msgspec.ValidationError as error:
         return DeadLetter(Reason.NOT_FINITE, str(error))  # the one validation of untyped JSON: a number out of range
     except msgspec.DecodeError as error:
-        return DeadLetter(Reason.NOT_JSON, str(error))
+        return _not_utf8(payload) or DeadLetter(Reason.NOT_JSON, str(error) if payload.strip() else "the payload is empty")
     # an upper bound that costs nothing: most payloads cannot break the limits, and are not walked
     if (
         len(payload) > PATHS_FIT
@@ -55,6 +55,14 @@ def parse(settings: IngestSettings, payload: bytes, *, exact: bool = False) -> A
     ):
         return check_limits(settings, document)
     return document
+
+
+def _not_utf8(payload: bytes) -> DeadLetter | None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        return DeadLetter(Reason.NOT_UTF8, f"byte {error.start}: {error.reason}")
+    return None
 
 
 def find(document: Any, path: str) -> Any:

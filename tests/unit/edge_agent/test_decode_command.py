@@ -38,6 +38,10 @@ class Command:
         out, err = self._capfd.readouterr()
         return [json.loads(line) for line in out.splitlines()], err, status
 
+    def stdout(self) -> str:
+        """What has been printed since."""
+        return self._capfd.readouterr().out
+
 
 @pytest.fixture
 def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
@@ -66,6 +70,23 @@ def test_a_text_is_a_line_with_its_five_fields(command: Command) -> None:
     printed, _, status = command("--format", "text", "--topic", "t", payload=b"12.50")
     assert printed == [{"device": "t", "text": "12.50", "time": None, "name": "text", "quality": ["no_time"]}]
     assert status == 0
+
+
+@pytest.mark.parametrize("name", ["text", "json"])
+def test_no_text_breaks_the_line_that_it_stands_in(name: str) -> None:
+    text = "a\nb\x0b\x0c\r\x1c\x1e\x85\u2028\u2029ü"
+    payload = text.encode() if name == "text" else json.dumps({"x": text}).encode()
+    (line,) = lines(decode_message(IngestSettings(topic="#", format=name), "t", payload))
+    assert line.decode().splitlines() == [line.decode()]
+    assert json.loads(line)["text" if name == "text" else "value"] == text
+    assert "ü" in line.decode()
+
+
+def test_the_help_names_every_format(command: Command) -> None:
+    with pytest.raises(SystemExit):
+        main(["decode", "--help"])
+    words = command.stdout().replace(",", " ").split()
+    assert [name for name in FORMATS if name not in words] == []
 
 
 @pytest.mark.parametrize(
@@ -224,7 +245,8 @@ def test_explain_says_what_a_reason_means_and_what_would_be_asked_for(command: C
     data = sparkplug(1, {"alias": 1, "float_value": 21.5})
     _, err, status = command("--format", "auto", "--topic", SPARKPLUG.format("NDATA"), "--explain", payload=data)
     assert status == 3
-    assert "publish on spBv1.0/farm/NCMD/n1" in err
+    assert "publish on spBv1.0/farm/NCMD/n1" in err.splitlines()[-1]
+    assert "no reading" not in err.splitlines()[-1]
 
 
 def test_a_name_from_a_payload_cannot_reach_the_terminal() -> None:

@@ -178,7 +178,7 @@ def test_commands_and_configuration_hold_no_reading(reader: Any, topic: str) -> 
         (TOPIC, "[1]", Reason.WRONG_SHAPE),
         (TOPIC, "[[]]", Reason.WRONG_SHAPE),
         (TOPIC, '{"t": NaN}', Reason.NOT_JSON),
-        (TOPIC, b"\xff", Reason.NOT_JSON),
+        (TOPIC, b"\xff", Reason.NOT_UTF8),
         (TOPIC, "[" * 30_000, Reason.TOO_DEEP),
         (f"{TOPIC}/t", b"\xff", Reason.NOT_UTF8),
         (f"{TOPIC}/t", '"' + "x" * 300_000 + '"', Reason.TOO_LARGE),
