@@ -13,7 +13,7 @@ CBOR: Final = "application/cbor"
 MSGPACK: Final = "application/msgpack"
 SENML_CBOR: Final = "application/senml+cbor"
 
-MAX_PLACES: Final = 40
+MAX_PLACES: Final = 20
 """Of a format's documents in which `bombs_of` puts something: chosen at random, and always the same."""
 
 _LONG: Final = "x" * 100_000
