@@ -47,10 +47,13 @@ def message(topic: str, payload: Any, content_type: str | None = None, user: dic
         ("plug/tele/SENSOR", "tasmota"),
         ("shellyplus1-a8032ab12345/events/rpc", "shelly"),
         ("barn/pump/status/switch:0", "shelly"),
+        ("shellyplus1pm-a8032ab12345/online", "shelly"),
         ("barn/pump/status/sys", "shelly"),
         ("/json/key/dev/attrs", "fiware"),
         ("json/key/dev/attrs/t", "fiware"),
         ("/key/dev/attrs", "fiware"),
+        ("key/dev/attrs/t", "fiware"),
+        ("/key/dev/cmd", "fiware"),
         ("/json/key/dev/configuration/commands", "fiware"),
     ],
 )
