@@ -62,9 +62,43 @@ print(json.dumps(seen))
 """
 
 
-def run_on_a_full_disk(folder: Path, ballast: int) -> Any:
+OPENED_ON_A_FULL_DISK = """
+import json, subprocess, sys
+from pathlib import Path
+from edge_agent.journal.batch import Batch
+from edge_agent.journal.errors import StoreError
+from edge_agent.journal.store import Store
+from edge_agent.loop import Loop
+from edge_agent.settings import StoreSettings
+
+folder = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
+settings = StoreSettings(min_free_bytes=2**20, ballast_bytes=int(sys.argv[2]))
+loop = Loop()
+assert Store(folder / "agent.db", settings, loop.post).close()
+with (folder / "filler").open("wb", buffering=0) as filler:
+    try:
+        while True:
+            filler.write(bytes(4096))
+    except OSError:
+        pass
+try:
+    store = Store(folder / "agent.db", settings, loop.post)
+except StoreError as error:
+    print(json.dumps({"opened": False, "temporary": error.temporary}))
+    raise SystemExit
+answers, told = [], []
+store.on_ballast_given_up = lambda: told.append(True)
+store.submit(Batch(values={"a": b"b"}), answers.append)
+assert loop.run_until(lambda: answers, 20)
+print(json.dumps({"opened": True, "stored": answers == [None], "told": told}))
+assert store.close()
+"""
+
+
+def run_on_a_full_disk(folder: Path, ballast: int, script: str = ON_A_FULL_DISK) -> Any:
     as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    command = ["unshare", "--mount", *as_root, sys.executable, "-c", ON_A_FULL_DISK, str(folder), str(ballast)]
+    command = ["unshare", "--mount", *as_root, sys.executable, "-c", script, str(folder), str(ballast)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -87,6 +121,12 @@ def test_with_a_ballast_the_outbox_drains_notes_pass_and_results_are_refused_unt
     assert (seen["given_up"], seen["told"]) == (1, [True])
     assert seen["ballast_at_end"]
     assert seen["result_at_end"] == "stored"
+
+
+def test_a_store_can_be_opened_on_a_full_disk_only_with_a_ballast(tmp_path: Path) -> None:
+    assert run_on_a_full_disk(tmp_path, 0, OPENED_ON_A_FULL_DISK) == {"opened": False, "temporary": True}
+    with_ballast = run_on_a_full_disk(tmp_path, 2**20, OPENED_ON_A_FULL_DISK)
+    assert with_ballast == {"opened": True, "stored": True, "told": [True]}
 
 
 def test_the_ballast_is_of_real_blocks_and_is_not_made_where_it_would_fill_the_disk(tmp_path: Path) -> None:
