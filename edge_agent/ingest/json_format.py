@@ -15,6 +15,7 @@ from edge_agent.settings import IngestSettings
 ROOT_NAME: Final = "value"
 """The name of the reading where the whole payload is one bare value."""
 NULL: Final = "null: no value"
+ENVELOPE: Final = "the id, time or device of the event"
 NO_ATTRIBUTES: Final[dict[str, Any]] = {}
 _MAX_KNOWN_NAMES: Final = 4096
 _MAX_KNOWN_LENGTH: Final = 256
@@ -94,13 +95,13 @@ class JsonFormat:
             read = set(wanted.values())
             for path, _ in leaves(document, ""):
                 if path not in read:
-                    explain(path, "the configured values do not name it")
+                    explain(path, ENVELOPE if path in self._not_readings else "the configured values do not name it")
             return
         for path, value in leaves(document, ""):
             if value is None:
                 explain(path or ROOT_NAME, NULL)
             elif path in self._not_readings:
-                explain(path, "the id, time or device of the event")
+                explain(path, ENVELOPE)
 
     def _meaning(self, name: str, path: str) -> tuple[str, str | None]:
         quantity = name_quantity(name, path)

@@ -1,10 +1,12 @@
 """What the tests of the formats read messages with."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from edge_agent.decode_command import decode_message, lines, properties_of
 from edge_agent.ingest.events import DeadLetter, Decoded, Reading
 from edge_agent.ingest.formats import Ingest
 from edge_agent.settings import IngestSettings
@@ -54,11 +56,60 @@ class FormatReader:
         return told
 
 
+class Printed:
+    """What `edge-agent decode` prints of one message in the format FORMAT of the test's module, read back."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(
+        self,
+        topic: str,
+        document: Any,
+        *,
+        content_type: str | None = None,
+        user: Sequence[tuple[str, str]] = (),
+        prior: Sequence[tuple[str, Any]] = (),
+        **settings: Any,
+    ) -> list[dict[str, Any]]:
+        decoded = decode_message(
+            IngestSettings(topic="#", format=self.name, **settings),
+            topic,
+            payload_of(document),
+            properties=properties_of(user, content_type),
+            prior=[(earlier, payload_of(content)) for earlier, content in prior],
+        )
+        return [json.loads(line) for line in lines(decoded)]
+
+    def check(self, expected: Sequence[tuple[Any, ...]], topic: str, document: Any, **more: Any) -> None:
+        """Assert the readings in order: (name, quantity, value, unit), and behind them other fields that a case is about."""
+        printed = self(topic, document, **more)
+        found = [(row.get("name"), row.get("quantity"), json.dumps(row.get("value")), row.get("unit")) for row in printed]
+        assert found == [(name, quantity, json.dumps(value), unit) for name, quantity, value, unit, *_ in expected], printed
+        for row, (*_, last) in zip(printed, expected, strict=True):
+            if type(last) is dict:
+                assert {key: row[key] for key in last} == last
+
+    def refused(self, topic: str, document: Any, **more: Any) -> str:
+        """The reason of the dead letter that the message is, which is one line with three members."""
+        (letter,) = self(topic, document, **more)
+        assert list(letter) == ["dead_letter", "reason", "detail"], letter
+        assert letter["dead_letter"] is True
+        assert letter["detail"]
+        return str(letter["reason"])
+
+
 def payload_of(document: Any) -> bytes:
     """Bytes and texts as they are, anything else as JSON."""
     if isinstance(document, bytes):
         return document
     return document.encode() if isinstance(document, str) else json.dumps(document).encode()
+
+
+@pytest.fixture
+def printed(request: pytest.FixtureRequest) -> Printed:
+    """The format that the test's module names in FORMAT, as the command line shows it."""
+    return Printed(request.module.FORMAT)
 
 
 @pytest.fixture
