@@ -138,9 +138,12 @@ def draw_up(world: World) -> Account:
     if status is None or not world.ready():
         account.complaints.append(f"the agent is not back: {status}; {world.agent.log_tail()[-500:]}")
         return account
+    log = sensor.log
+    if conditions.broker_may_lose:
+        log, account.broker_lost = without_broker_losses(world, conditions.broker_may_lose)
     lost = lost_with_damage(world.before_damage) if world.before_damage is not None else None
     notes = read_notes(world.database_url)
-    for pipeline, found, missing in reconcile(world):
+    for pipeline, found, missing in reconcile(world, log):
         account.results += found.found
         account.repeated += found.repeated
         account.unexpected += found.unexpected
@@ -157,9 +160,9 @@ def draw_up(world: World) -> Account:
     told = Counter(note["fields"].get("topic") for note in notes if note["kind"] == "dead_letter")
     if conditions.qos:
         account.untold = len(sensor.unreadable - told.keys()) + (1 if sensor.broken and not told[BROKEN_TOPIC] else 0)
-    gone = account.missing + account.untold
-    if gone <= conditions.broker_may_lose:
-        account.broker_lost, account.missing, account.untold = gone, 0, 0
+    if account.untold <= conditions.broker_may_lose - account.broker_lost:
+        account.broker_lost += account.untold
+        account.untold = 0
     account.told_again = sum(told[topic] - 1 for topic in sensor.unreadable if told[topic])
     counters = status["counters"]
     account.drops = {key: value for key, value in counters.items() if is_drop(key, conditions.qos) and value}
@@ -185,14 +188,36 @@ def is_drop(counter: str, qos: int) -> bool:
     return counter != "replies_dropped" and ("dropped" in counter or "evicted" in counter)
 
 
-def reconcile(world: World) -> list[tuple[str, Reconciled, set[str]]]:
+def without_broker_losses(world: World, most: int) -> tuple[Path, int]:
+    """The sensor's log without those events that the site broker acknowledged and lost when it was killed, and their number.
+
+    An event without a result in the pipeline that gives one for each event was not given to the agent. If there are more than
+    `most` of them, the broker is not to blame, and the log stays as it is.
+    """
+    with closing(ResultsDatabase(world.database_url)) as database:
+        there = {row.result_id for row in database.results()}
+    events = expected_events(world, "echo")
+    gone = {event for result in events.keys() - there for event in events[result]}
+    if not gone or len(gone) > most:
+        return world.sensor.log, 0
+    reduced = world.folder / "sensor-without-losses.jsonl"
+    with world.sensor.log.open() as lines, reduced.open("w") as kept:
+        kept.writelines(line for line in lines if not _is_one_of(json.loads(line)["payload"], gone))
+    return reduced, len(gone)
+
+
+def _is_one_of(payload: Any, event_ids: set[str]) -> bool:
+    return isinstance(payload, dict) and payload["id"] in event_ids
+
+
+def reconcile(world: World, log: Path) -> list[tuple[str, Reconciled, set[str]]]:
     """For each pipeline what the log demands against what the controller has, and the ids that it lacks."""
     with closing(ResultsDatabase(world.database_url)) as database:
         rows = database.results()
     ids = {row.result_id for row in rows}
     names = world.conditions.pipelines
     with ThreadPoolExecutor(len(names)) as pool:
-        demanded = list(pool.map(lambda name: expected_ids(world.config, name, world.sensor.log), names))
+        demanded = list(pool.map(lambda name: expected_ids(world.config, name, log), names))
     sent = world.sensor.sent
     return [
         (name, compare(DEVICE, name, sent, wanted, rows), set(wanted) - ids)
