@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from edge_agent.journal.batch import OutboxRow, Priority
 from edge_agent.link.port import Receipt
-from edge_agent.outbox.policy import may_send, resend_delay, unheard_delay
+from edge_agent.outbox.policy import UNRESERVED_BYTES, UNRESERVED_ROWS, may_send, resend_delay, unheard_delay
 
 
 class Unsettled:
@@ -34,6 +34,7 @@ class Outstanding:
         self._again: list[deque[int]] = [deque() for _ in Priority]
         self._held = [0 for _ in Priority]
         self._bytes = [0 for _ in Priority]
+        self._all_bytes = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -43,7 +44,10 @@ class Outstanding:
 
     def room(self, row: OutboxRow) -> bool:
         """Whether a row that was not sent yet may be sent."""
-        return may_send(self._held, self._bytes, row.priority, len(row.payload))
+        size = len(row.payload)
+        if len(self._rows) < UNRESERVED_ROWS and self._all_bytes + size <= UNRESERVED_BYTES:
+            return True  # as a rule
+        return may_send(self._held, self._bytes, row.priority, size)
 
     def sent(self, row: OutboxRow, now: float) -> None:
         """The link has taken `row`, for the first time or again."""
@@ -53,6 +57,7 @@ class Outstanding:
             self._rows[seq] = Unsettled(row, now + resend_delay(1, refused=False))
             self._held[row.priority] += 1
             self._bytes[row.priority] += len(row.payload)
+            self._all_bytes += len(row.payload)
             return
         entry.attempts += 1
         entry.flying = True
@@ -137,3 +142,4 @@ class Outstanding:
         row = self._rows.pop(seq).row
         self._held[row.priority] -= 1
         self._bytes[row.priority] -= len(row.payload)
+        self._all_bytes -= len(row.payload)

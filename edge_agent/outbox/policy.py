@@ -11,6 +11,9 @@ MAX_UNSETTLED_BYTES: Final = 8 * 1024**2
 RESERVED_ROWS: Final = {Priority.NOTE: 16, Priority.RESULT: 16, Priority.PLAIN: 32}
 """Places that the other classes leave free: a controller that is silent keeps durable rows from leaving, and no others."""
 RESERVED_BYTES: Final = {Priority.NOTE: 512 * 1024, Priority.RESULT: 1024**2, Priority.PLAIN: 1024**2}
+UNRESERVED_ROWS: Final = MAX_UNSETTLED_ROWS - sum(RESERVED_ROWS.values())
+UNRESERVED_BYTES: Final = MAX_UNSETTLED_BYTES - sum(RESERVED_BYTES.values())
+"""Below both, any row may be sent, whatever there is of each class."""
 RESEND_FIRST: Final = 30.0
 RESEND_LONGEST: Final = 600.0
 REFUSED_FIRST: Final = 1.0

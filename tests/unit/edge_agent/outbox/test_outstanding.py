@@ -11,6 +11,8 @@ from edge_agent.outbox.policy import (
     MAX_UNSETTLED_ROWS,
     RESEND_LONGEST,
     RESERVED_ROWS,
+    UNRESERVED_BYTES,
+    UNRESERVED_ROWS,
     may_send,
     resend_delay,
     stamp,
@@ -120,6 +122,18 @@ def test_what_is_unsettled_is_bounded_and_each_class_keeps_its_places(rows: list
             sizes[priority] += size
             assert held[priority] == 1 or others + size <= MAX_UNSETTLED_BYTES
     assert sum(held) <= MAX_UNSETTLED_ROWS
+
+
+ROWS = st.tuples(*[st.integers(0, 100)] * 3)
+SIZES = st.tuples(*[st.integers(0, 2**22)] * 3)
+
+
+@given(ROWS, SIZES, st.sampled_from(Priority), st.integers(0, 2**20))
+def test_below_what_is_reserved_any_row_may_be_sent(
+    held: tuple[int, int, int], sizes: tuple[int, int, int], priority: Priority, size: int
+) -> None:
+    if sum(held) < UNRESERVED_ROWS and sum(sizes) + size <= UNRESERVED_BYTES:
+        assert may_send(held, sizes, priority, size)
 
 
 @pytest.mark.parametrize("priority", list(Priority))
