@@ -6,6 +6,7 @@ Environment variables override the file: `SMALLHOLD_AGENT__MQTT__HOST=broker.exa
 
 import dataclasses
 import difflib
+import math
 import os
 import sys
 import tomllib
@@ -98,6 +99,13 @@ def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
                 yield f"updates.{name}", "is needed when updates.url is given"
     for name in ("token_file", "root_file", "ca_file"):
         yield from _missing_file(f"updates.{name}", getattr(updates, name))
+    store = settings.store
+    for name in ("commit_rows", "max_journal_rows", "max_outbox_rows", "max_outbox_bytes"):
+        if getattr(store, name) <= 0:
+            yield f"store.{name}", "must be above 0"
+    for name in ("commit_delay", "max_age", "max_durable_age", "drain_rate", "drain_jitter", "min_free_bytes", "ballast_bytes"):
+        if not 0 <= (getattr(store, name) or 0) < math.inf:
+            yield f"store.{name}", "must be 0 or more"
     if settings.health.interval <= 0:
         yield "health.interval", "must be above 0"
     yield from _find_pipeline_problems(settings)

@@ -92,6 +92,10 @@ def test_what_has_a_default_can_be_switched_off(tmp_path: Path) -> None:
     [
         ('[health]\ninterval = "1 parsec"', "health.interval"),
         ("[health]\ninterval = 0", "health.interval"),
+        ("[store]\nmax_outbox_rows = 0", "store.max_outbox_rows"),
+        ("[store]\ndrain_rate = -1", "store.drain_rate"),
+        ("[store]\ndrain_rate = nan", "store.drain_rate"),
+        ("[store]\nmax_durable_age = -5", "store.max_durable_age"),
         ("[site]\nport = 70000", "site.port"),
         ('[site]\npassword_file = "nowhere"', "site.password_file"),
         ('[updates]\nurl = "ftp://x"', "updates.url"),
