@@ -20,8 +20,6 @@ from fleet_contract.messages import Outcome
 
 MAX_SENSORS: Final = 10_000
 """More sensors than this in one pipeline are a mistake or an attack; their events are not taken in."""
-TOLD_BY_MARK: Final = (WindowKind.COUNT, WindowKind.SLIDING)
-"""Kinds whose finished windows are told by the position of the last one."""
 CLOCK_SKEW: Final = "clock_skew"
 
 
@@ -207,7 +205,10 @@ class Pipeline:
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = SensorState(None)
-        if window.kind in TOLD_BY_MARK and not window.revision and (state.mark is None or window.mark > state.mark):
+        if window.kind is WindowKind.COUNT:  # the mark says everything
+            state.mark = window.mark
+            return
+        if window.kind is WindowKind.SLIDING and not window.revision and (state.mark is None or window.mark > state.mark):
             state.mark = window.mark
         self._lanes[key].windows.finish(window)
 

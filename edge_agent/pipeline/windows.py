@@ -85,7 +85,8 @@ class ClosedWindow:
     @property
     def lane_key(self) -> str:
         """Under which the lane's state is stored."""
-        return lane_key(self.key, self.timeliness)
+        key = self.key
+        return key if self.timeliness == LIVE and MARK not in key else lane_key(key, self.timeliness)
 
     def __repr__(self) -> str:
         return f"ClosedWindow({self.key!r}, {self.kind}, {len(self.events)} events, mark {self.mark}, {self.revision})"

@@ -5,7 +5,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -65,6 +65,7 @@ class Device:
         self.pending: dict[str, deque[ClosedWindow]] = {name: deque() for name in self.pipelines}
         self.holds: dict[int, int] = {}
         self.known = set(disk.taken)
+        self.clock = 0.0
         self.last = disk.last
         self.clear()
         for number, (reading, placed) in sorted(disk.journal.items()):
@@ -113,6 +114,15 @@ class Device:
         self.release(fed.released)
         if fed.changed:
             self.touched.add((name, fed.lane_key))
+
+    def silence(self) -> None:
+        """No event comes for longer than every time-out."""
+        self.clock += 1000.0
+        for _ in range(2):  # the first look sees who was there, the second who has been silent since
+            for name, pipeline in self.pipelines.items():
+                for fed in pipeline.sweep(self.clock):
+                    self.apply(name, fed)
+            self.clock += 1000.0
 
     def release(self, positions: Sequence[int]) -> None:
         for position in positions:
@@ -274,3 +284,55 @@ def test_the_journal_keeps_only_what_a_window_still_needs(stream: list[Reading],
     assert set(disk.journal) == set(device.holds)
     if one.kind is WindowKind.COUNT:
         assert len(disk.journal) <= 4 * one.size  # two sensors with two lanes, each with an event held back at most
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    stream=STREAMS | RISING,
+    one=windows(),
+    two=windows(),
+    steps=st.lists(
+        st.sampled_from(["take", "take", "take", "silence", "answer one", "answer two", "commit", "crash"]),
+        min_size=30,
+        max_size=80,
+    ),
+)
+def test_silence_and_crashes_at_any_point_repeat_no_result_and_leave_nothing_behind(
+    stream: list[Reading], one: WindowSettings, two: WindowSettings, steps: list[str]
+) -> None:
+    """What an idle time-out closes depends on the wall clock; that each window is answered once does not."""
+    pipelines = (pipeline("one", replace(one, idle_timeout=1.0)), pipeline("two", replace(two, idle_timeout=1.0)))
+    disk = Disk()
+    device = Device(disk, pipelines)
+    delivered = acknowledged = 0
+    for step in steps:
+        if step == "take" and delivered < len(stream):
+            device.take(stream[delivered])
+            delivered += 1
+        elif step == "silence":
+            device.silence()
+        elif step.startswith("answer"):
+            device.answer(step.split()[1])
+        elif step == "commit":
+            device.commit()
+            acknowledged = delivered
+        elif step == "crash":
+            delivered = acknowledged
+            device = Device(disk, pipelines)
+    for reading in stream[delivered:]:
+        device.take(reading)
+    device.silence()
+    device.silence()
+    for name in device.pipelines:
+        while device.pending[name]:
+            device.answer(name)
+    device.commit()
+    assert len(dict(disk.results)) == len(disk.results), "a result came twice"
+    revisions: dict[str, list[int]] = {}
+    for (name, revision), _ in disk.results:
+        revisions.setdefault(name, []).append(revision)
+    assert all(found == list(range(len(found))) for found in revisions.values()), "a revision is missing"
+    kinds = {one.kind, two.kind}
+    if kinds <= {WindowKind.TUMBLING, WindowKind.HOPPING, WindowKind.SESSION}:
+        assert len(disk.journal) <= 8, "only what is held back stays"  # one event in each lane of two sensors and pipelines
+    assert len(disk.journal) == len(device.holds)
