@@ -7,7 +7,7 @@ succeeds (full disk, full outbox) nothing is acknowledged: that is the backpress
 
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from math import inf
@@ -17,7 +17,7 @@ from edge_agent.committing import Commits
 from edge_agent.engine_ports import EventStore, Scorer, SiteLink
 from edge_agent.inference.answers import Answer, Failure
 from edge_agent.ingest.events import DeadLetter, Decoded, Request
-from edge_agent.ingest.identity import KEY_BYTES, identify, sample_id
+from edge_agent.ingest.identity import KEY_BYTES, identify, packet_key, sample_id
 from edge_agent.ingest.kept import from_kept
 from edge_agent.ingest.recent import RecentKeys
 from edge_agent.ingest.samples import to_samples
@@ -97,10 +97,7 @@ class Engine:
         self.routes.restore(store.pipeline_states)
         self.notes = Notes(settings.device, self.add_row)
         self._topics = {item.settings.name: up(settings.device, Up.RESULT, item.settings.name) for item in pipelines}
-        keys = store.taken_keys()
-        self._recent = RecentKeys(keys)
-        self._unnamed: deque[bytes] = deque(keys[-settings.site.receive_maximum :], settings.site.receive_maximum)
-        """Keys of the newest events that carry neither an id nor a time: only these can be repeats, and only if marked DUP."""
+        self._recent = RecentKeys(store.taken_keys())
         self._takings: dict[int, Taking] = {}
         self._link: SiteLink | None = None
         self.counters: Counter[str] = Counter()
@@ -238,26 +235,30 @@ class Engine:
         index = 0
         known = self._recent
         new_keys: list[bytes] = []
-        routes = self.routes.match(delivery.topic)
+        topic, payload = delivery.topic, delivery.payload
+        routes = self.routes.match(topic)
         if not routes:
             self.counters["events_unrouted"] += 1
         for number, route in enumerate(routes):
             decoded = self._decode(route, delivery, rebuilding=rebuilding)
             if isinstance(decoded, DeadLetter):
+                if not rebuilding:
+                    key = packet_key(topic, payload, delivery.mid)
+                    if delivery.dup and key in known:
+                        self.counters["events_repeated"] += 1
+                        continue
+                    new_keys.append(key)
                 self._dead_letter(delivery, decoded.reason, decoded.detail, route.pipelines[0].settings.name)
                 if decoded.requests and not rebuilding:
                     self._on_request(decoded.requests)
                 continue
-            identity = identify(delivery.topic, delivery.payload, decoded, lambda: f"{self._store.stream}-{taking.event_no}")
+            identity = identify(topic, payload, decoded, lambda: f"{self._store.stream}-{taking.event_no}", delivery.mid)
             if not rebuilding:
                 key = identity.key if number == 0 else blake2b(identity.key + b"%d" % number, digest_size=KEY_BYTES).digest()
-                repeat = (delivery.dup and key in self._unnamed) if identity.fresh else key in known
-                if repeat:
+                if key in known and (delivery.dup or not identity.fresh):
                     self.counters["events_repeated"] += 1
                     continue
                 new_keys.append(key)
-                if identity.fresh:
-                    self._unnamed.append(key)
                 if route.ingest.remembers:
                     self._remember(route, delivery.topic, decoded, taking)
                 if decoded.requests:

@@ -29,10 +29,10 @@ class Identity(NamedTuple):
     key: bytes
     """16 bytes to know a repeat by."""
     fresh: bool
-    """The id was made up: only MQTT's DUP can tell that such an event is a repeat."""
+    """The id was made up: such an event is a repeat only if MQTT marks it so (DUP), and comes under its old packet id again."""
 
 
-def identify(topic: str, payload: bytes, decoded: Decoded, fresh: Callable[[], str]) -> Identity:
+def identify(topic: str, payload: bytes, decoded: Decoded, fresh: Callable[[], str], packet_id: int = 0) -> Identity:
     """The identity of an event. `fresh` must give the same id when the same journal row is read again.
 
     Own ids are unique for one topic and sensor, not in the world, so the key covers all three.
@@ -47,7 +47,12 @@ def identify(topic: str, payload: bytes, decoded: Decoded, fresh: Callable[[], s
     if decoded.time is not None:
         key = content_key(topic, payload)
         return Identity(key.hex(), key, False)
-    return Identity(fresh(), content_key(topic, payload), True)
+    return Identity(fresh(), packet_key(topic, payload, packet_id), True)
+
+
+def packet_key(topic: str, payload: bytes, packet_id: int) -> bytes:
+    """16 bytes to know a redelivered packet by that names itself in no way: another packet may hold the same bytes."""
+    return blake2b(b"%d\0%b\0%b" % (packet_id, topic.encode(), payload), digest_size=KEY_BYTES).digest()
 
 
 def content_key(topic: str, payload: bytes) -> bytes:

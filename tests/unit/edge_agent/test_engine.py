@@ -274,6 +274,35 @@ def test_an_event_without_id_and_time_is_a_repeat_only_if_it_is_marked_so(make: 
     assert len(world.results()) == 3
 
 
+def test_another_packet_of_the_same_bytes_is_no_repeat_even_if_the_broker_had_to_send_it_twice(
+    make: Callable[..., World],
+) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(b'{"v": 1}')
+    world.deliver(b'{"v": 1}', first=2, dup=True)  # its first delivery was lost on the wire
+    world.settle()
+    assert len(world.results()) == 2
+
+
+def test_a_packet_is_known_again_after_many_others_and_a_restart(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(*(b'{"v": %d}' % number for number in range(500)))
+    world.settle()
+    world.restart()
+    world.deliver(b'{"v": 0}', dup=True)
+    world.settle()
+    assert len(world.results()) == 500
+
+
+def test_an_unreadable_packet_that_comes_again_is_no_second_dead_letter(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"))
+    world.deliver(b"{", first=7)
+    world.deliver(b"{", first=7, dup=True)
+    world.deliver(b"{", first=8)
+    world.settle()
+    assert (world.engine.counters["dead_not_json"], world.engine.counters["events_repeated"]) == (2, 1)
+
+
 def test_bytes_that_are_no_payload_are_counted_told_and_acknowledged(make: Callable[..., World]) -> None:
     world = make(pipeline("echo"))
     world.deliver(b"\xff\xfe", b"{", event(1), b"{")
