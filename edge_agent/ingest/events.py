@@ -65,7 +65,7 @@ class Decoded(Struct, frozen=True):
     requests: tuple[Request, ...] = ()
 
 
-class Sample(Struct, frozen=True):
+class Sample(Struct):
     """The readings (or the text) of one message with one device and one time, joined: what windows hold."""
 
     device: str
@@ -77,3 +77,4 @@ class Sample(Struct, frozen=True):
     units: dict[str, str | None]
     text: str | None = None
     quality: tuple[str, ...] = ()
+    """The flags of all its readings, each once."""

@@ -25,6 +25,8 @@ def to_samples(events: Sequence[Reading | Text]) -> list[Sample]:
             elif event.name in last.values:
                 last = joined[last.device, last.time_text] = _sample(event.device, event.time, None, event.quality)
                 samples.append(last)
+            if event.quality is not last.quality and event.quality != last.quality:
+                last.quality = tuple(dict.fromkeys((*last.quality, *event.quality)))
             last.values[event.name] = event.value
             last.units[event.name] = event.unit
         elif type(event) is Text:

@@ -27,6 +27,12 @@ def test_a_value_that_comes_twice_at_one_time_replaces_none() -> None:
     assert [sample.values for sample in to_samples(readings)] == [{"t": 1, "h": 2}, {"t": 3, "h": 4, "x": 5}]
 
 
+def test_a_sample_carries_the_flags_of_all_its_readings() -> None:
+    flags: list[tuple[str, ...]] = [("retained",), ("retained", "null"), ("historical",)]
+    readings = [Reading("a", "x", 1, None, None, f"x{number}", quality) for number, quality in enumerate(flags)]
+    assert [sample.quality for sample in to_samples(readings)] == [("retained", "null", "historical")]
+
+
 def test_each_text_is_a_sample_of_its_own() -> None:
     samples = to_samples([Text("a", "one", None, "text"), Text("a", "two", None, "text")])
     assert [sample.text for sample in samples] == ["one", "two"]
