@@ -33,12 +33,14 @@ class Station:
         self.name = name
         self._qos = qos
         self._lost = threading.Event()
-        self._waiting: list[paho.MQTTMessageInfo] = []
+        self._published = 0
+        self._acknowledged = 0
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
         self._client.username_pw_set("sensor", password)
         self._client.max_inflight_messages_set(IN_FLIGHT)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_disconnect = lambda *_: self._lost.set()
+        self._client.on_publish = self._on_publish
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 3600
         self._client.connect("127.0.0.1", port, keepalive=5, clean_start=False, properties=properties)
@@ -50,18 +52,20 @@ class Station:
             if not self._client.is_connected() or self.unacknowledged():
                 return False
             self._lost.clear()
-        return len(self._waiting) < IN_FLIGHT or self.unacknowledged() < IN_FLIGHT
+        return self.unacknowledged() < IN_FLIGHT
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Publish one event."""
-        info = self._client.publish(topic, payload, qos=self._qos)
         if self._qos:  # nobody acknowledges the others
-            self._waiting.append(info)
+            self._published += 1
+        self._client.publish(topic, payload, qos=self._qos)
 
     def unacknowledged(self) -> int:
-        """Events that the broker has not acknowledged."""
-        self._waiting = [info for info in self._waiting if not info.is_published()]
-        return len(self._waiting)
+        """Events that the broker has not acknowledged. What is published without a connection goes out with the next one."""
+        return self._published - self._acknowledged
+
+    def _on_publish(self, *_: object) -> None:
+        self._acknowledged += self._qos > 0
 
     def close(self) -> None:
         """End the connection."""
