@@ -19,6 +19,8 @@ from edge_agent import __version__
 
 DEFAULT_CONFIG: Final = "/etc/edge-agent/agent.toml"
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_DEAD_LETTER, EXIT_NO_AGENT = 0, 1, 2, 3, 4
+EXIT_INTERRUPTED: Final = 130
+"""As a shell says it of a program that Ctrl-C ended."""
 
 _FORMAT: Final = (
     "the payload's format (docs/formats.md): auto, json, text, cloudevents, senml, chirpstack, ttn, zigbee2mqtt, tasmota, "
@@ -46,7 +48,10 @@ _EXAMPLES: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; returns the exit status."""
     options = _parser().parse_args(arguments)
-    command: int = options.call(options)
+    try:
+        command: int = options.call(options)
+    except KeyboardInterrupt:  # the daemon stops in its own way; a command that waits for input ends here
+        return EXIT_INTERRUPTED
     return command
 
 

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
+from edge_agent.ingest.auto import AutoFormat
 from edge_agent.ingest.events import DeadLetter, Decoded, Text
 from edge_agent.ingest.formats import Ingest
-from edge_agent.ingest.port import Explain, ignore
+from edge_agent.ingest.port import Explain, Message, ignore
 from edge_agent.settings import AgentSettings, IngestSettings
 from fleet_contract.reasons import MEANING, Reason
 from fleet_contract.topics import filter_matches
@@ -31,6 +32,7 @@ def run(options: Namespace, load_settings: Callable[[], AgentSettings]) -> int:
     """The command; `load_settings` is called for a pipeline's source. Returns the exit status."""
     logging.disable()  # a decoder's defect is told by the dead letter; standard error is for the explanation
     skipped: list[tuple[str, str]] = []
+    properties = properties_of(options.property, options.content_type)
     try:
         source = source_of(options, load_settings)
         payload = read_payload(options.file, source.max_bytes)
@@ -38,7 +40,7 @@ def run(options: Namespace, load_settings: Callable[[], AgentSettings]) -> int:
             source,
             options.topic,
             payload,
-            properties=properties_of(options.property, options.content_type),
+            properties=properties,
             prior=[(topic, read_payload(name, source.max_bytes)) for topic, name in options.prior],
             refused=lambda topic, letter: _complain(f"--prior {topic}: {letter.reason}: {letter.detail}"),
             explain=(lambda path, why: skipped.append((path, why))) if options.explain else ignore,
@@ -52,7 +54,11 @@ def run(options: Namespace, load_settings: Callable[[], AgentSettings]) -> int:
     if not _print(lines(decoded)):
         return EXIT_FAILED
     if options.explain:
-        for text in explanation_lines(list(explanation(decoded, skipped)), options.output):
+        rows = [*explanation(decoded, skipped)]
+        if source.format == "auto":
+            found = AutoFormat(source).format_of(Message(options.topic, payload, properties))
+            rows.append({"path": "", "note": f"read as `{found}`"})
+        for text in explanation_lines(rows, options.output):
             sys.stderr.write(f"{text}\n")
     return EXIT_DEAD_LETTER if isinstance(decoded, DeadLetter) else EXIT_OK
 
@@ -144,6 +150,8 @@ def explanation(decoded: Decoded | DeadLetter, skipped: Sequence[tuple[str, str]
                 yield {"path": event.name, "quantity": event.quantity, "unit": event.unit}
     for path, why in skipped:
         yield {"path": path, "why": why}
+    if not skipped and isinstance(decoded, Decoded) and not decoded.events:
+        yield {"path": "", "why": "there is no value in it"}
     for request in decoded.requests:
         yield {"path": "", "note": f"the agent would publish on {request.topic} and ask for what is missing"}
 

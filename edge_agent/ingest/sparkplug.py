@@ -21,6 +21,7 @@ NAMESPACE: Final = "spBv1.0"
 _OF_NODES: Final = frozenset(("NBIRTH", "NDATA", "NDEATH", "NCMD"))
 _OF_DEVICES: Final = frozenset(("DBIRTH", "DDATA", "DDEATH", "DCMD"))
 _COMMANDS: Final = frozenset(("NCMD", "DCMD"))
+_DEATHS: Final = frozenset(("NDEATH", "DDEATH"))
 _BIRTHS: Final = frozenset(("NBIRTH", "DBIRTH"))
 _COMPRESSED: Final = "SPBV1.0_COMPRESSED"
 
@@ -71,9 +72,11 @@ class SparkplugFormat:
         place = read_topic(topic)
         if place is None:
             if _is_host_state(topic):
+                explain("", "the state of a host application")
                 return Decoded(())
             return DeadLetter(Reason.WRONG_SHAPE, f"{topic[:200]!r} is no topic of Sparkplug B")
         if place.kind in _COMMANDS:
+            explain("", "a command")
             return Decoded(())
         if len(payload) > self._settings.max_bytes:
             return DeadLetter(Reason.TOO_LARGE, f"{len(payload)} bytes, allowed are {self._settings.max_bytes}")
@@ -85,6 +88,8 @@ class SparkplugFormat:
         if read.uuid == _COMPRESSED:
             return DeadLetter(Reason.WRONG_SHAPE, "compressed payloads are not read")
         node = NOBODY if state is None else state
+        if place.kind in _DEATHS:
+            explain("", "a death")
         if place.kind == "NDEATH":
             after = births.after_death(node, read_bd_seq(read.metrics))
             return Decoded((), state=after, stored=after is not None)

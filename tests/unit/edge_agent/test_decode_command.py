@@ -245,8 +245,38 @@ def test_explain_says_what_a_reason_means_and_what_would_be_asked_for(command: C
     data = sparkplug(1, {"alias": 1, "float_value": 21.5})
     _, err, status = command("--format", "auto", "--topic", SPARKPLUG.format("NDATA"), "--explain", payload=data)
     assert status == 3
-    assert "publish on spBv1.0/farm/NCMD/n1" in err.splitlines()[-1]
-    assert "no reading" not in err.splitlines()[-1]
+    assert "publish on spBv1.0/farm/NCMD/n1" in err.splitlines()[-2]
+    assert "no reading" not in err.splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "said"),
+    [
+        ("spBv1.0/farm/NCMD/n1", b"", "no reading: a command"),
+        ("spBv1.0/farm/NDEATH/n1", b"", "no reading: a death"),
+        ("spBv1.0/farm/DDEATH/n1/d1", b"", "no reading: a death"),
+        ("spBv1.0/STATE/host", b"{}", "no reading: the state of a host application"),
+        ("farm/a", b"{}", "no reading: there is no value in it"),
+        ("zigbee2mqtt/a", b'{"x": 1}', "read as `zigbee2mqtt`"),
+        ("farm/a", b"{", "read as `json`"),
+    ],
+)
+def test_explain_says_why_there_is_nothing_and_what_auto_has_found(
+    command: Command, topic: str, payload: bytes, said: str
+) -> None:
+    _, err, _ = command("--format", "auto", "--topic", topic, "--explain", payload=payload)
+    assert any(line.endswith(said) for line in err.splitlines()), err
+
+
+def test_a_command_that_is_interrupted_says_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    class Terminal:
+        @property
+        def buffer(self) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert main(["decode", "--format", "json", "--topic", "t", "-"]) == 130
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_name_from_a_payload_cannot_reach_the_terminal() -> None:
