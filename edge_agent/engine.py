@@ -40,7 +40,7 @@ from edge_agent.pipeline.quality import OF_EVENTS, OF_WINDOWS, count_names
 from edge_agent.pipeline.question import find_misfit, to_model_input
 from edge_agent.pipeline.result import make_result, window_as_json
 from edge_agent.pipeline.windows import DROPPED, ClosedWindow, Event, Fed
-from edge_agent.settings import AgentSettings
+from edge_agent.settings import AgentSettings, WindowKind
 from edge_agent.sources import Route, Routes
 from edge_agent.taking import CHAINED, KEPT, PLACED, Taking, no_event
 from fleet_contract.messages import ModelRef, Result, decode, encode
@@ -135,6 +135,7 @@ class Engine:
             self._feed_safely(Taking(row.event_no, None, time.monotonic()), delivery, rebuilding=True)
             self.counters["events_rebuilt"] += 1
         for pipeline in self._pipelines:
+            self._commits.next.states.update(((pipeline.settings.name, key), pipeline) for key in pipeline.stale)
             for fed in pipeline.resume():
                 self._apply(pipeline, fed, None)
         refiring, self._refiring = self._refiring, None
@@ -307,8 +308,7 @@ class Engine:
             taking.place(pipeline.settings.name, index, DROPPED)
             return
         taking.holds += 1  # of the pipeline's windows, until it is released
-        placed = fed.placed
-        if placed:
+        if placed := fed.placed:
             taking.place(pipeline.settings.name, index, placed)
             self.counters["events_backlog"] += fed.historical
             self.counters["events_untimed"] += fed.untimed
@@ -330,6 +330,8 @@ class Engine:
         for window in fed.closed:
             for held in window.events:
                 self._takings[held.position >> INDEX_BITS].holds += 1
+            if fed.changed:
+                self._commits.next.states[pipeline.settings.name, window.row_key] = pipeline
         self._release(fed.released)
         if fed.late or fed.jumped:
             self.counters["events_late"] += fed.late
@@ -342,8 +344,7 @@ class Engine:
         if self._refiring is not None:  # events that come later in the journal must be in their places first
             self._refiring += [(pipeline, window) for window in fed.closed]
             return
-        if closer is None:
-            closer = no_event()
+        closer = closer or no_event()
         closer.scoring += len(fed.closed)
         for window in fed.closed:
             self._score(pipeline, window, closer)
@@ -470,6 +471,8 @@ class Engine:
             pending.scored.append((model.name, model.release, closer.started))
         pipeline.finish(window)
         pending.states[settings.name, window.lane_key] = pipeline
+        if window.kind is not WindowKind.COUNT:
+            pending.states[settings.name, window.row_key] = pipeline
         self._release([event.position for event in window.events])
         fed = self.routes.fed_by.get(settings.name)
         if fed is not None and result is not None:

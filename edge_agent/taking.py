@@ -23,7 +23,7 @@ CHAINED: Final = "chained"
 class Keeper(Protocol):
     """Who has states to store: a pipeline for each sensor, a decoder for each stream."""
 
-    def state(self, key: str) -> bytes: ...
+    def state(self, key: str) -> bytes | None: ...
 
 
 class Taking:

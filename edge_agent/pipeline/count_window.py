@@ -58,6 +58,10 @@ class CountWindows:
         """A count is not waited for: the events stay."""
         return False
 
+    def pending_row(self, window: ClosedWindow) -> list[int] | None:
+        """The mark tells."""
+        return None
+
     def dump(self) -> WindowState | None:
         """The mark says everything."""
         return None

@@ -44,6 +44,11 @@ class Pipeline:
         self._lanes: dict[str, Lane] = {}
         self._states: dict[str, SensorState] = {}
         """Both by the lane's key."""
+        self._rows: dict[str, bytes] = {}
+        """By the window's key, the stored form of windows that have fired and are not finished, where no mark tells."""
+        self._fired = 0
+        self.stale: list[str] = []
+        """Keys of stored windows that are of another kind than now."""
         window = settings.window
         self._skew = inf if window.clock_skew is None else window.clock_skew
         waits = window.kind is not WindowKind.COUNT
@@ -57,7 +62,13 @@ class Pipeline:
 
         What windows of another kind have left says nothing here: the configuration has changed.
         """
+        pending: list[tuple[int, str, str, list[int]]] = []
         for key, stored in states.items():
+            fields = msgspec.msgpack.decode(stored)
+            if isinstance(fields, list) and fields and isinstance(fields[0], str):
+                self._rows[key] = stored
+                pending.append((fields[1], key, fields[0], fields[2]))
+                continue
             state = _decode(stored)
             if not _is_kind(state.kind, self.settings.window.kind):
                 state.mark = None
@@ -66,11 +77,24 @@ class Pipeline:
             self._states[key] = state
             if state.decision is not None and state.decision.alarm is not None:
                 self._decides = True  # an alarm that is configured no more is still to be cleared
+        for fired, key, owner, row in sorted(pending):
+            self._fired = fired
+            lane = self._states[owner].lane if owner in self._states else None
+            if lane is not None and lane.windows is not None:
+                lane.windows.pending.append(row)
+            else:
+                del self._rows[key]
+                self.stale.append(key)
 
-    def state(self, key: str) -> bytes:
-        """What to store for one lane, in the transaction of what changed it."""
-        state = self._states.setdefault(key, SensorState(None))
+    def state(self, key: str) -> bytes | None:
+        """What to store for one lane or window, in the transaction of what changed it; None: nothing any more."""
+        row = self._rows.get(key)
+        if row is not None:
+            return row
         lane = self._lanes.get(key)
+        if lane is None and key not in self._states:
+            return None
+        state = self._states.setdefault(key, SensorState(None))
         if lane is not None:
             state.kind, state.lane = self.settings.window.kind, lane.dump()
         return msgspec.msgpack.encode(state)
@@ -96,6 +120,8 @@ class Pipeline:
                 self._idle_backlog.note(fed.lane_key)
         elif self._idle_live is not None:
             self._idle_live.note(fed.lane_key)
+        if fed.changed and fed.closed:
+            self._note_fired(fed)
         return fed
 
     def reattach(self, event: Event, placed: int) -> Fed | None:
@@ -117,7 +143,10 @@ class Pipeline:
 
     def resume(self) -> list[Fed]:
         """After the last `reattach`: what fires again because it was not finished."""
-        return [fed for sensor in self._sensors.values() for fed in sensor.resume()]
+        found = [fed for sensor in self._sensors.values() for fed in sensor.resume()]
+        for fed in found:
+            self._note_fired(fed)
+        return found
 
     def sweep(self, now: float) -> list[Fed]:
         """Close windows of lanes that had no event for the idle time-out. Call it about once a second; `now` is monotonic."""
@@ -128,6 +157,7 @@ class Pipeline:
                     fed = Fed(key)
                     if self._lanes[key].windows.idle(fed):
                         watch.note(key)
+                    self._note_fired(fed)
                     found.append(fed)
         return found
 
@@ -135,6 +165,14 @@ class Pipeline:
     def sweeps(self) -> bool:
         """Whether `sweep` is of any use."""
         return self._idle_live is not None or self._idle_backlog is not None
+
+    def _note_fired(self, fed: Fed) -> None:
+        windows = self._lanes[fed.lane_key].windows
+        for window in fed.closed:
+            row = windows.pending_row(window)
+            if row is not None and window.row_key not in self._rows:
+                self._fired += 1
+                self._rows[window.row_key] = msgspec.msgpack.encode((fed.lane_key, self._fired, row))
 
     def _make_sensor(self, key: str) -> Sensor | None:
         if len(self._sensors) >= MAX_SENSORS:
@@ -211,6 +249,7 @@ class Pipeline:
         if window.kind is WindowKind.SLIDING and not window.revision and (state.mark is None or window.mark > state.mark):
             state.mark = window.mark
         self._lanes[key].windows.finish(window)
+        self._rows.pop(window.row_key, None)
 
 
 def flag_skew(event: Event) -> Event:

@@ -138,6 +138,10 @@ class SessionWindows:
             fed.changed = True
         return False
 
+    def pending_row(self, window: ClosedWindow) -> list[int] | None:
+        """Start, revision, end, first, last and the position of the newest event."""
+        return self._pending.get((window.mark, window.revision))
+
     def dump(self) -> WindowState | None:
         """What cannot be told from the events alone."""
         return WindowState(
@@ -145,7 +149,6 @@ class SessionWindows:
             expiry=self._expiry,
             floor=self._floor,
             kept=[session.row() for session in self._fired],
-            pending=list(self._pending.values()),
         )
 
     def _closed_at(self, moment: int) -> bool:

@@ -129,13 +129,17 @@ class SlidingWindows:
             self._advance(self._entries[-1][0], fed)
         return False
 
+    def pending_row(self, window: ClosedWindow) -> list[int] | None:
+        """The position of its event, its revision, and the position of its newest event."""
+        last = self._pending.get((window.mark, window.revision))
+        return None if last is None else [window.mark, window.revision, last]
+
     def dump(self) -> WindowState | None:
         """What cannot be told from the events and the mark alone."""
         return WindowState(
             watermark=self._watermark,
             expiry=self._expiry,
             kept=[[place, revision] for place, revision in self._revisions.items()],
-            pending=[[place, revision, last] for (place, revision), last in self._pending.items()],
         )
 
     def _advance(self, watermark: int, fed: Fed) -> None:

@@ -136,13 +136,17 @@ class TimeWindows:
             fed.changed = True
         return False
 
+    def pending_row(self, window: ClosedWindow) -> list[int] | None:
+        """Its start, revision, and the position of its newest event."""
+        last = self._pending.get((window.mark, window.revision))
+        return None if last is None else [window.mark, window.revision, last]
+
     def dump(self) -> WindowState | None:
         """What cannot be told from the events alone."""
         return WindowState(
             watermark=self._watermark,
             expiry=self._expiry,
             kept=[[start, revision] for start, revision in self._fired.items() if start in self._windows],
-            pending=[[start, revision, last] for (start, revision), last in self._pending.items()],
         )
 
     def _starts(self, moment: int) -> Iterable[int]:

@@ -88,6 +88,11 @@ class ClosedWindow:
         key = self.key
         return key if self.timeliness == LIVE and MARK not in key else lane_key(key, self.timeliness)
 
+    @property
+    def row_key(self) -> str:
+        """Under which it is stored while it is not finished, for a kind whose mark does not tell; no lane has this key."""
+        return f"{lane_key(self.key, self.timeliness)}{MARK}{self.mark}.{self.revision}"
+
     def __repr__(self) -> str:
         return f"ClosedWindow({self.key!r}, {self.kind}, {len(self.events)} events, mark {self.mark}, {self.revision})"
 
@@ -154,7 +159,7 @@ class WindowState(msgspec.Struct, array_like=True, omit_defaults=True):
     kept: list[list[int]] = []
     """Windows that have fired and may fire again."""
     pending: list[list[int]] = []
-    """Windows that have fired and are not finished, in order."""
+    """Windows that have fired and are not finished, in order. Stored one by one, as there are many while a model is away."""
 
 
 class Windows(Protocol):
@@ -184,7 +189,11 @@ class Windows(Protocol):
         ...
 
     def dump(self) -> WindowState | None:
-        """What to store; None where the mark says everything."""
+        """What to store, without the pending windows; None where the mark says everything."""
+        ...
+
+    def pending_row(self, window: ClosedWindow) -> list[int] | None:
+        """A window that has fired as one of `WindowState.pending`; None where the mark tells."""
         ...
 
 

@@ -724,3 +724,32 @@ def test_sources_of_one_device_are_joined_for_the_model(make: Callable[..., Worl
     world.settle()
     (result,) = world.results()
     assert (result.events.ids, result.outcome.score) == (("e1", "e2"), 14.0)
+
+
+def test_windows_that_wait_for_their_model_are_stored_one_by_one(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", model="m", kind=WindowKind.TUMBLING, size=1))
+    sizes = []
+    for number in range(50):
+        world.deliver(event(number), first=number + 1)
+        world.settle()
+        sizes.append(sum(len(state) for key, state in world.store.pipeline_states("p").items() if key == "a"))
+    assert max(sizes) - min(sizes[5:]) < 10  # the sensor's own state does not grow with them
+    assert len(world.store.pipeline_states("p")) == 1 + 49
+    world.restart()
+    assert [item.values["v"] for item, _ in world.models.waiting] == [[float(number)] for number in range(49)]
+    world.models.answer(49)
+    world.settle()
+    assert len(world.store.pipeline_states("p")) == 1
+    assert [item.outcome.score for item in world.results()] == [float(number) for number in range(49)]
+
+
+def test_stored_windows_of_another_kind_are_removed(make: Callable[..., World]) -> None:
+    world = make(pipeline("p", model="m", kind=WindowKind.TUMBLING, size=1))
+    world.deliver(event(1), event(2), event(3))
+    world.settle()
+    assert len(world.store.pipeline_states("p")) == 3
+    world.settings = replace(world.settings, pipelines=(pipeline("p", model="m", size=9),))
+    world.restart()
+    world.deliver(event(4), first=4)
+    world.settle()
+    assert list(world.store.pipeline_states("p")) == ["a"]

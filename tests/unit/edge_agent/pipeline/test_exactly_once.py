@@ -111,6 +111,8 @@ class Device:
             for event in window.events:
                 self.holds[event.position] += 1
             self.pending[name].append(window)
+            if fed.changed:
+                self.touched.add((name, window.row_key))
         self.release(fed.released)
         if fed.changed:
             self.touched.add((name, fed.lane_key))
@@ -142,7 +144,7 @@ class Device:
         ids = tuple(event.event_id for event in window.events)
         self.results.append(((pipeline.result_id(window), window.revision), (window.key, window.timeliness, ids, decided)))
         pipeline.finish(window)
-        self.touched.add((name, window.lane_key))
+        self.touched |= {(name, window.lane_key), (name, window.row_key)}
         self.release([event.position for event in window.events])
 
     def commit(self) -> None:
@@ -155,7 +157,11 @@ class Device:
         disk.taken.update(self.taken)
         disk.results += self.results
         for name, key in self.touched:
-            disk.states[name, key] = self.pipelines[name].state(key)
+            state = self.pipelines[name].state(key)
+            if state is None:
+                disk.states.pop((name, key), None)
+            else:
+                disk.states[name, key] = state
         disk.last = self.last
         self.clear()
 
