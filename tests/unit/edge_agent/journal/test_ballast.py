@@ -50,6 +50,8 @@ seen["note"] = commit(Batch(outbox=rows(1, "note")))
 seen["result"] = commit(Batch(outbox=rows(1)))
 seen["deletes"] += [commit(Batch(delivered=list(range(first, first + 100)))) for first in range(1, 6001, 100)]
 seen["rows"] = store.counts.outbox_rows
+stored = lambda: commit(Batch(outbox=rows(1))) == "stored"
+seen["stored_in_the_space_of_drained_rows"] = settings.ballast_bytes > 0 and loop.run_until(stored, 20)
 seen["told"] = told
 seen["given_up"] = store.stats()["store_ballast_given_up"]
 filler.close()
@@ -118,6 +120,7 @@ def test_with_a_ballast_the_outbox_drains_notes_pass_and_results_are_refused_unt
     assert set(seen["deletes"]) == {"stored"}
     assert (seen["note"], seen["result"]) == ("stored", "StoreFull")
     assert seen["rows"] == 1
+    assert seen["stored_in_the_space_of_drained_rows"]
     assert (seen["given_up"], seen["told"]) == (1, [True])
     assert seen["ballast_at_end"]
     assert seen["result_at_end"] == "stored"
