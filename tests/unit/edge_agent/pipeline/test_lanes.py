@@ -145,3 +145,21 @@ def test_no_two_lanes_share_a_key_whatever_sensors_call_themselves() -> None:
     names = ["a", "a\x1f", f"a\x1f{BACKLOG}", f"a\x1f\x1f{BACKLOG}"]
     keys = [lane_key(name, lane) for name in names for lane in ("live", BACKLOG)]
     assert len(set(keys)) == len(keys)
+
+
+def test_after_a_restart_an_event_that_was_late_for_one_of_its_windows_does_not_make_that_one_fire() -> None:
+    window = WindowSettings(kind=WindowKind.HOPPING, size=2, step=1)
+    assert [item.late for item in feed(make(kind=WindowKind.HOPPING, size=2, step=1), 13.0, 12.0)] == [0, 0]
+    again = Sensor("s", window, (None, None), (None, None))
+    for number, time in enumerate((13.0, 12.0)):
+        again.reattach(Event(number, str(number), Sample("s", time, None, {}, {})), historical=False)
+    assert [item.closed for item in again.resume()] == [()]
+
+
+def test_a_confirmed_jump_into_a_window_that_silence_has_closed_is_late_and_remembered() -> None:
+    sensor = make(kind=WindowKind.TUMBLING, size=7 * DAY)
+    feed(sensor, 0.0)
+    sensor.live.windows.idle(Fed("s"))
+    fed = feed(sensor, 3 * DAY, 3 * DAY + 60, first=1)
+    assert (fed[1].late, fed[1].dropped) == (2, True)
+    assert [place for _, place in sensor.live.refuted] == [1]

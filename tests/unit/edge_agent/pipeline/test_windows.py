@@ -145,3 +145,7 @@ def test_a_late_event_that_belongs_to_no_session_has_one_of_its_own() -> None:
 def test_what_is_too_late_is_dropped_and_counted(kind: WindowKind) -> None:
     fed = feed([1, 40, 2], kind=kind, size=10, gap=4)
     assert (fed[2].late, fed[2].dropped, list(fed[2].released), fed[2].closed) == (1, True, [2], ())
+
+
+def test_what_lies_within_a_session_that_was_cut_is_late() -> None:
+    assert feed([0, 1, 2, 3, 2.5], kind=WindowKind.SESSION, gap=4, max_length=3)[4].late == 1
