@@ -16,7 +16,7 @@ from edge_agent.journal.errors import StoreError
 from edge_agent.link.port import Delivery
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import StoreSettings
-from edge_agent.taking import KEPT, PLACED, GroupCommit
+from edge_agent.taking import KEPT, PLACED, SKIPPED, GroupCommit
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ class Commits:
                     properties = {**properties, KEPT: {name: to_kept(item) for name, item in taking.decoded.items()}}
                 if taking.placed is not None:
                     properties = {**properties, PLACED: taking.placed}
+                if taking.skipped:
+                    properties = {**properties, SKIPPED: taking.skipped}
                 pending.batch.journal.append(
                     JournalRow(
                         taking.event_no,

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from edge_agent.journal.batch import Batch, DeadLetterRow, unpack_properties
 from edge_agent.link.port import Delivery
+from edge_agent.taking import REPLAYED
 
 SHOWN_BYTES: Final = 256 * 1024
 """Of a payload, so that an answer fits into one MQTT message."""
@@ -74,6 +75,7 @@ class DeadLetters:
     def replay(self, numbers: Sequence[int] | None, through: int | None = None) -> dict[str, Any]:
         """Take letters in again as if their messages had just come: the named ones, or the oldest up to number `through`.
 
+        The pipelines that could not read it get it, and no others; where their name is gone, all that read the topic.
         What still cannot be read becomes a new letter with a new number. At most 500 at once; `left` says how many are
         still to be taken. What no pipeline reads any more, and windows that could not be scored, are skipped, and stay.
         """
@@ -119,6 +121,6 @@ def _view(number: int, letter: DeadLetterRow) -> dict[str, Any]:
 
 
 def _delivery(letter: DeadLetterRow) -> Delivery:
-    properties = unpack_properties(letter.properties)
+    properties = unpack_properties(letter.properties) | {REPLAYED: letter.pipeline}
     # generation -1 is of no connection: there is nothing to acknowledge. QoS 1, because what is on disk is not dropped any more
     return Delivery(letter.topic, letter.payload, max(letter.qos, 1), letter.retain, False, 0, -1, properties)

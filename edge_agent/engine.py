@@ -9,23 +9,20 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from math import inf
 from typing import Any, Final
 
 from edge_agent.committing import Commits
 from edge_agent.engine_ports import EventStore, Scorer, SiteLink
+from edge_agent.giving import Giving
 from edge_agent.inference.answers import Answer, Failure
 from edge_agent.ingest.events import DeadLetter, Decoded, Request
-from edge_agent.ingest.identity import KEY_BYTES, identify, packet_key, sample_id
+from edge_agent.ingest.identity import identify, packet_key, sample_id
 from edge_agent.ingest.kept import from_kept
-from edge_agent.ingest.recent import RecentKeys
+from edge_agent.ingest.recent import Taken, tagged
 from edge_agent.ingest.samples import to_samples
 from edge_agent.journal.batch import (
-    DeadLetterRow,
     OutboxRow,
-    Priority,
-    pack_properties,
     unpack_properties,
 )
 from edge_agent.journal.errors import StoreError
@@ -35,17 +32,16 @@ from edge_agent.notes import Notes
 from edge_agent.outputs.port import ResultOutputs
 from edge_agent.pipeline.chain import chained_id, to_sample
 from edge_agent.pipeline.decision import Decided
-from edge_agent.pipeline.pipeline import Pipeline, units_of
-from edge_agent.pipeline.quality import OF_EVENTS, OF_WINDOWS, count_names
+from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.quality import OF_EVENTS, count_names
 from edge_agent.pipeline.question import find_misfit, to_model_input
-from edge_agent.pipeline.result import make_result, window_as_json
 from edge_agent.pipeline.windows import DROPPED, ClosedWindow, Event, Fed
+from edge_agent.refusing import Refusals
 from edge_agent.settings import AgentSettings, WindowKind
 from edge_agent.sources import Route, Routes
-from edge_agent.taking import CHAINED, KEPT, PLACED, Taking, no_event
+from edge_agent.taking import CHAINED, KEPT, PLACED, REPLAYED, SKIPPED, Taking, no_event
 from fleet_contract.messages import ModelRef, Result, decode, encode
 from fleet_contract.reasons import Reason
-from fleet_contract.topics import Up, up
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +82,6 @@ class Engine:
         self._store = store
         self._models = models
         self._on_request = on_request
-        self._outputs = outputs
         self._wall = wall
         self._now = inf
         """The wall clock, infinite where it says nothing."""
@@ -96,8 +91,7 @@ class Engine:
         self.routes = Routes(pipelines)
         self.routes.restore(store.pipeline_states)
         self.notes = Notes(settings.device, self.add_row)
-        self._topics = {item.settings.name: up(settings.device, Up.RESULT, item.settings.name) for item in pipelines}
-        self._recent = RecentKeys(store.taken_keys())
+        self._taken = Taken(store.taken_keys(), self.routes.tags)
         self._takings: dict[int, Taking] = {}
         self._link: SiteLink | None = None
         self.counters: Counter[str] = Counter()
@@ -112,6 +106,8 @@ class Engine:
             on_scored=on_scored,
             on_broken=on_broken,
         )
+        self._giving = Giving(settings.device, pipelines, self._commits, self.counters, outputs)
+        self._refusals = Refusals(self._commits, self.counters, self.notes.dead_letter)
         self._refiring: list[tuple[Pipeline, ClosedWindow]] | None = None
         """While the journal is read: windows that fire again."""
         self.scoring = 0
@@ -217,7 +213,7 @@ class Engine:
         except Exception as error:  # a defect of ours, which must not stop the intake: the event is told of and acknowledged
             self._loop.errors += 1
             log.exception("an event could not be taken in", extra={"topic": delivery.topic})
-            self._dead_letter(delivery, Reason.WRONG_SHAPE, repr(error), "")
+            self._refusals.message(delivery, Reason.WRONG_SHAPE, repr(error), "")
             if taking.event_no in self._takings:
                 self._release([taking.event_no << INDEX_BITS])
             return True
@@ -233,37 +229,47 @@ class Engine:
             self._reattach(self.routes.fed_by.get(result.pipeline, ()), event, taking, delivery, 0)
             self._release([event.position])
             return True
-        index = 0
-        known = self._recent
-        new_keys: list[bytes] = []
-        topic, payload = delivery.topic, delivery.payload
+        known = self._taken
+        indexes: dict[str, int] = {}
+        """By pipeline, the next sample's: it must not depend on who else reads the message, for marks are compared with it."""
+        topic, payload, properties = delivery.topic, delivery.payload, delivery.properties
         routes = self.routes.match(topic)
         if not routes:
             self.counters["events_unrouted"] += 1
+        skipped: Any = properties.get(SKIPPED, ()) if rebuilding else ()
+        replayed = None if rebuilding else properties.get(REPLAYED)
+        one_alone = replayed is not None and any(route.feeds(replayed) for route in routes)
         for number, route in enumerate(routes):
+            if route.owner in skipped or (one_alone and not route.feeds(replayed)):
+                taking.skipped.append(route.owner)
+                continue
             decoded = self._decode(route, delivery, rebuilding=rebuilding)
             if isinstance(decoded, DeadLetter):
+                taking.skipped.append(route.owner)
                 if not rebuilding:
-                    key = packet_key(topic, payload, delivery.mid)
+                    key = tagged(packet_key(topic, payload, delivery.mid), route.tag)
                     if delivery.dup and key in known:
                         self.counters["events_repeated"] += 1
                         continue
-                    new_keys.append(key)
-                self._dead_letter(delivery, decoded.reason, decoded.detail, route.pipelines[0].settings.name)
+                    self._remember_key(key)
+                self._refusals.message(delivery, decoded.reason, decoded.detail, route.pipelines[0].settings.name)
                 if decoded.requests and not rebuilding:
                     self._on_request(decoded.requests)
                 continue
             identity = identify(topic, payload, decoded, lambda: f"{self._store.stream}-{taking.event_no}", delivery.mid)
             if not rebuilding:
-                key = identity.key if number == 0 else blake2b(identity.key + b"%d" % number, digest_size=KEY_BYTES).digest()
-                if key in known and (delivery.dup or not identity.fresh):
+                key = tagged(identity.key, route.tag)
+                if (delivery.dup or not identity.fresh) and (
+                    key in known or (replayed is None and known.by_others(identity, topic, payload, number))
+                ):
                     self.counters["events_repeated"] += 1
+                    taking.skipped.append(route.owner)
                     continue
-                new_keys.append(key)
                 if route.ingest.remembers:
                     self._remember(route, delivery.topic, decoded, taking)
                 if decoded.requests:
                     self._on_request(decoded.requests)
+            index = max(indexes.get(item.settings.name, 0) for item in route.pipelines) if indexes else 0
             for place, sample in enumerate(to_samples(decoded.events)):
                 # the id by the place within this reading of the message alone: how others read it must not change a result's id
                 event = Event(taking.event_no << INDEX_BITS | index, sample_id(identity.event_id, place), sample)
@@ -276,11 +282,16 @@ class Engine:
                         self._feed_pipeline(pipeline, event, taking, index)
                 index += 1
                 fed = True
-        for key in new_keys:
-            known.add(key)
-            self._commits.next.batch.taken.append(key)
+            if len(routes) > 1:
+                indexes.update((item.settings.name, index) for item in route.pipelines)
+            if not rebuilding:
+                self._remember_key(key)
         self._release([taking.event_no << INDEX_BITS])
         return fed
+
+    def _remember_key(self, key: bytes) -> None:
+        self._taken.add(key)
+        self._commits.next.batch.taken.append(key)
 
     def _decode(self, route: Route, delivery: Delivery, *, rebuilding: bool) -> Decoded | DeadLetter:
         ingest = route.ingest
@@ -371,41 +382,25 @@ class Engine:
                     self._commits.next.batch.forget.append(taking.event_no)
                     self._commits.next.touch()
 
-    def _dead_letter(self, delivery: Delivery, reason: Reason, detail: str, pipeline: str) -> None:
-        self._keep_dead(
-            DeadLetterRow(
-                delivery.topic,
-                delivery.payload,
-                reason,
-                detail,
-                pipeline,
-                delivery.qos,
-                delivery.retain,
-                pack_properties(delivery.properties),
-                time.time(),
-            )
-        )
-
-    def _keep_dead(self, row: DeadLetterRow) -> None:
-        self.counters[f"dead_{row.reason}"] += 1
-        self._commits.next.batch.dead_letters.append(row)
-        self._commits.next.touch()
-        self.notes.dead_letter(row.topic, row.payload, Reason(row.reason), row.detail, row.pipeline)
-
     # ---- scoring and deciding
 
     def _score(self, pipeline: Pipeline, window: ClosedWindow, closer: Taking) -> None:
         settings = pipeline.settings
+        try:
+            if settings.model is None:
+                decided = pipeline.read(window)
+            else:
+                asked = pipeline.joined(window)
+                question = to_model_input(asked, settings.inputs)
+        except Exception as error:  # noqa: BLE001 - `_break` logs it: a defect of ours, which must not keep the window for ever
+            self._break(pipeline, window, error)
+            self._finish(pipeline, window, closer, None, None)
+            return
         if settings.model is None:
-            self._finish(pipeline, window, closer, pipeline.read(window), None)
+            self._finish(pipeline, window, closer, decided, None)
             return
         self.scoring += 1
-        asked = pipeline.joined(window)
-        self._models.submit(
-            settings.model,
-            to_model_input(asked, settings.inputs),
-            lambda answer: self._answered(pipeline, window, asked, closer, answer),
-        )
+        self._models.submit(settings.model, question, lambda answer: self._answered(pipeline, window, asked, closer, answer))
 
     def _answered(
         self, pipeline: Pipeline, window: ClosedWindow, asked: ClosedWindow, closer: Taking, answer: Answer | Failure
@@ -426,15 +421,17 @@ class Engine:
         else:
             outcome = answer
         if isinstance(outcome, Failure):
-            shown = window_as_json(asked)
-            name = pipeline.settings.name
-            self._keep_dead(
-                DeadLetterRow(window.key, shown, outcome.reason, outcome.detail, name, received=time.time(), is_message=False)
-            )
+            self._refusals.window(asked, outcome.reason, outcome.detail, pipeline.settings.name)
             self._finish(pipeline, window, closer, None, None)
         else:
             self._finish(pipeline, window, closer, outcome, answer.model if isinstance(answer, Answer) else None)
         self._commits.flush()
+
+    def _break(self, pipeline: Pipeline, window: ClosedWindow, error: Exception) -> None:
+        """A window that has broken its answer is a dead letter, and done."""
+        self._loop.errors += 1
+        log.exception("a window could not be answered", extra={"pipeline": pipeline.settings.name, "sensor": window.key})
+        self._refusals.window(window, Reason.BAD_OUTPUT, repr(error), pipeline.settings.name)
 
     def _finish(
         self,
@@ -451,30 +448,23 @@ class Engine:
         closer.scoring -= 1
         pending = self._commits.next
         pending.touch()
-        settings = pipeline.settings
+        name = pipeline.settings.name
         result = None
         if decided is not None and not decided.given:
             self.counters["results_suppressed"] += 1
         elif decided is not None:
-            result = make_result(pipeline, window, decided.outcome, model)
-            if result.quality:
-                self.counters.update(count_names(result.quality, OF_WINDOWS))
-            payload = encode(result)
-            priority = Priority.NOTE if decided.urgent else None
-            pending.batch.outbox.append(
-                OutboxRow("result", self._topics[settings.name], payload, durable=settings.durable, priority=priority)
-            )
-            if settings.outputs and self._outputs is not None:
-                self._outputs.add(result, payload, lambda: units_of(window), pending.batch, urgent=decided.urgent)
-            self.counters["results"] += 1
+            try:
+                result = self._giving.give(pipeline, window, decided, model)
+            except Exception as error:  # noqa: BLE001 - as in `_score`
+                self._break(pipeline, window, error)
         if decided is not None and model is not None:
             pending.scored.append((model.name, model.release, closer.started))
         pipeline.finish(window)
-        pending.states[settings.name, window.lane_key] = pipeline
+        pending.states[name, window.lane_key] = pipeline
         if window.kind is not WindowKind.COUNT:
-            pending.states[settings.name, window.row_key] = pipeline
+            pending.states[name, window.row_key] = pipeline
         self._release([event.position for event in window.events])
-        fed = self.routes.fed_by.get(settings.name)
+        fed = self.routes.fed_by.get(name)
         if fed is not None and result is not None:
             self._chain(fed, result, closer.started)
 
@@ -483,7 +473,9 @@ class Engine:
         commits = self._commits
         gathering, commits.gathering = commits.gathering, True
         commits.event_no += 1
-        delivery = Delivery(self._topics[result.pipeline], encode(result), 1, False, False, 0, -1, {CHAINED: result.pipeline})
+        delivery = Delivery(
+            self._giving.topics[result.pipeline], encode(result), 1, False, False, 0, -1, {CHAINED: result.pipeline}
+        )
         taking = Taking(commits.event_no, delivery, started)
         self._takings[taking.event_no] = taking
         taking.holds = 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edge_agent.ingest.formats import Ingest
+from edge_agent.ingest.recent import tag_of
 from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.settings import IngestSettings
 from fleet_contract.topics import filter_matches
@@ -18,7 +19,15 @@ class Route:
 
     settings: IngestSettings
     ingest: Ingest
+    owner: str
+    """Its first pipeline and the place of the source there: a name that outlives other settings and another order."""
+    tag: bytes
+    """From the owner, for the keys of events taken over."""
     pipelines: list[Pipeline] = field(default_factory=list)
+
+    def feeds(self, pipeline: object) -> bool:
+        """Whether the pipeline of this name is among them."""
+        return any(item.settings.name == pipeline for item in self.pipelines)
 
 
 class Routes:
@@ -29,21 +38,26 @@ class Routes:
         self.fed_by: dict[str, list[Pipeline]] = {}
         """Name of a pipeline to those whose events are its results."""
         for pipeline in pipelines:
-            for settings in pipeline.settings.all_sources:
+            for place, settings in enumerate(pipeline.settings.all_sources):
                 if settings.pipeline is None:
-                    self._route(settings).pipelines.append(pipeline)
+                    self._route(settings, f"{pipeline.settings.name}.{place}").pipelines.append(pipeline)
                 else:
                     self.fed_by.setdefault(settings.pipeline, []).append(pipeline)
         self._cache: dict[str, tuple[Route, ...]] = {}
 
-    def _route(self, settings: IngestSettings) -> Route:
+    def _route(self, settings: IngestSettings, owner: str) -> Route:
         route = next((item for item in self._routes if item.settings == settings), None)
         if route is None:
             name = f"{settings.format}:{settings.topic}"
             alike = sum(item.ingest.name.partition("\n")[0] == name for item in self._routes)
-            route = Route(settings, Ingest(settings, f"{name}\n{alike}" if alike else name))
+            route = Route(settings, Ingest(settings, f"{name}\n{alike}" if alike else name), owner, tag_of(owner))
             self._routes.append(route)
         return route
+
+    @property
+    def tags(self) -> set[bytes]:
+        """Of all routes."""
+        return {route.tag for route in self._routes}
 
     def restore(self, states: Callable[[str], Mapping[str, bytes]]) -> None:
         """Give each decoder that remembers what was stored under its name, before the first message."""

@@ -15,6 +15,10 @@ KEPT: Final = "decoded"
 """Beside a journaled message's properties: what decoders that remember made of it."""
 PLACED: Final = "placed"
 """Beside them too: which samples a pipeline took as backlog or dropped, for that depends on what came before."""
+SKIPPED: Final = "skipped"
+"""And the owners of routes whose pipelines did not get it: it was a repeat for them, or they could not read it."""
+REPLAYED: Final = "replayed"
+"""Beside the properties of a dead letter that is taken in again: the pipeline that could not use it. No other gets it twice."""
 
 CHAINED: Final = "chained"
 """In their place, for an event that is a pipeline's result: the pipeline."""
@@ -29,7 +33,7 @@ class Keeper(Protocol):
 class Taking:
     """One event (one MQTT message) on its way."""
 
-    __slots__ = ("decoded", "delivery", "event_no", "holds", "journaled", "placed", "scoring", "started")
+    __slots__ = ("decoded", "delivery", "event_no", "holds", "journaled", "placed", "scoring", "skipped", "started")
 
     def __init__(self, event_no: int, delivery: Delivery | None, started: float) -> None:
         self.event_no = event_no
@@ -39,6 +43,8 @@ class Taking:
         """None for an event that was read back from the journal."""
         self.placed: dict[str, list[tuple[int, int]]] | None = None
         """By pipeline, (index of the sample, `Fed.placed`) of those that were not simply taken in."""
+        self.skipped: list[str] = []
+        """Owners of routes, see `SKIPPED`."""
         self.holds = 0
         self.scoring = 0
         """Windows that this event closed and that are not finished."""

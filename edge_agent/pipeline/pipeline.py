@@ -13,8 +13,8 @@ from edge_agent.pipeline.idle import IdleWatch
 from edge_agent.pipeline.join import join
 from edge_agent.pipeline.lanes import Lane, LaneState, Sensor
 from edge_agent.pipeline.question import number
-from edge_agent.pipeline.windows import BACKLOG, DROPPED, IN_BACKLOG, LIVE, SKEWED, ClosedWindow, Event, Fed, lane_key
-from edge_agent.settings import DecisionSettings, PipelineSettings, Statistic, WindowKind
+from edge_agent.pipeline.windows import BACKLOG, DROPPED, IN_BACKLOG, LIVE, MICROS, SKEWED, ClosedWindow, Event, Fed, lane_key
+from edge_agent.settings import DecisionSettings, PipelineSettings, Statistic, WindowKind, WindowSettings
 from fleet_contract.manifest import Decision
 from fleet_contract.messages import Outcome
 
@@ -30,8 +30,8 @@ class SensorState(msgspec.Struct, array_like=True):
     """Position of the last event of the last finished window. None: no window is finished, or the kind has no mark."""
     decision: DecisionState | None = None
     """None: nothing was decided yet, or nothing ever is."""
-    kind: str | None = None
-    """Of the windows that this is the state of."""
+    shape: str | None = None
+    """Of the windows that this is the state of, see `shape_of`."""
     lane: LaneState | None = None
 
 
@@ -48,8 +48,9 @@ class Pipeline:
         """By the window's key, the stored form of windows that have fired and are not finished, where no mark tells."""
         self._fired = 0
         self.stale: list[str] = []
-        """Keys of stored windows that are of another kind than now."""
+        """Keys of stored windows that are of another shape than now."""
         window = settings.window
+        self._shape = shape_of(window)
         self._skew = inf if window.clock_skew is None else window.clock_skew
         waits = window.kind is not WindowKind.COUNT
         self._idle_live = IdleWatch(window.idle_timeout) if waits and window.idle_timeout is not None else None
@@ -60,7 +61,8 @@ class Pipeline:
     def restore(self, states: Mapping[str, bytes]) -> None:
         """Take the stored states, before the first event. Raises msgspec.DecodeError.
 
-        What windows of another kind have left says nothing here: the configuration has changed.
+        What windows of another shape have left says nothing here: the configuration has changed. The events of those that were
+        not finished are still in the journal, and are put into the windows that there are now.
         """
         pending: list[tuple[int, str, str, list[int]]] = []
         for key, stored in states.items():
@@ -70,7 +72,7 @@ class Pipeline:
                 pending.append((fields[1], key, fields[0], fields[2]))
                 continue
             state = _decode(stored)
-            if not _is_kind(state.kind, self.settings.window.kind):
+            if not _is_shape(state.shape, self.settings.window):
                 state.mark = None
                 if state.lane is not None:
                     state.lane.windows = None
@@ -96,7 +98,7 @@ class Pipeline:
             return None
         state = self._states.setdefault(key, SensorState(None))
         if lane is not None:
-            state.kind, state.lane = self.settings.window.kind, lane.dump()
+            state.shape, state.lane = self._shape, lane.dump()
         return msgspec.msgpack.encode(state)
 
     def feed(self, event: Event, wall: float = inf) -> Fed | None:
@@ -259,9 +261,17 @@ def flag_skew(event: Event) -> Event:
     return Event(event.position, event.event_id, flagged)
 
 
-def _is_kind(stored: str | None, kind: WindowKind) -> bool:
-    """Whether a state is of this kind of window; the first release called both kinds on a grid `time`."""
-    return stored == kind or (stored == "time" and kind in (WindowKind.TUMBLING, WindowKind.HOPPING))
+def shape_of(window: WindowSettings) -> str:
+    """What must be as it was for a stored state to be of use: the kind, and for windows on a grid the grid."""
+    if window.kind in (WindowKind.TUMBLING, WindowKind.HOPPING):
+        size, step = (round(length * MICROS) for length in (window.size, window.step or window.size))
+        return f"{window.kind} {size}/{step}"
+    return window.kind.value
+
+
+def _is_shape(stored: str | None, window: WindowSettings) -> bool:
+    """Whether a state is of windows of this shape; the first release stored the kind alone, and `time` for what has a grid."""
+    return stored == shape_of(window) or (stored == "time" and window.kind in (WindowKind.TUMBLING, WindowKind.HOPPING))
 
 
 def readings(window: ClosedWindow) -> Outcome:

@@ -104,13 +104,23 @@ class SlidingWindows:
         if newest is not None:
             derived = round(newest * MICROS) - self._delay
             watermark = derived if watermark is None else max(watermark, derived)
-        pending: list[tuple[int, int, int, int, int]] = []  # the position of the event that made it fire comes first
-        if not self._delay:
-            pending += [(place, 0, moment, place, 0) for moment, place, _ in everything if place > self._mark]
+        # fired without being stored: without a delay, or under another name or setting of the pipeline
+        stored = watermark if self._watermark is None else self._watermark
+        unstored = [
+            (moment, place)
+            for moment, place, _ in everything
+            if (place, 0) not in self._pending
+            and stored is not None
+            and (place > self._mark and moment <= stored if self._delay else place > self._mark or moment > stored)
+        ]
+        # the position of the event that made it fire comes first
+        pending = [(0 if self._delay else place, 0, moment, place, 0) for moment, place in unstored]
         at = {place: index for index, (_, place, _) in enumerate(everything)}
         for order, ((place, revision), last) in enumerate(self._pending.items()):
             if place in at:
                 pending.append((last if not self._delay else 0, 1 + order, everything[at[place]][0], place, revision))
+        if self._delay:
+            self._pending.update(((place, 0), place) for _, place in unstored)
         for _, _, _, place, revision in sorted(pending):
             last = self._pending.get((place, revision), place)
             fed.close(self._window(at[place], revision, last))

@@ -23,7 +23,6 @@ class TimeWindows:
         "_expiry",
         "_fired",
         "_holds",
-        "_is_first_release",
         "_key",
         "_kind",
         "_lateness",
@@ -40,7 +39,6 @@ class TimeWindows:
         self, key: str, timeliness: str, settings: WindowSettings, state: WindowState | None, mark: int | None
     ) -> None:
         """`mark` is what the first release stored in place of a state: the end of the last finished window."""
-        self._is_first_release = state is None and mark is not None
         state = state or WindowState(expiry=mark)
         self._key = key
         self._timeliness = timeliness
@@ -79,9 +77,11 @@ class TimeWindows:
                 held += 1
                 if self._watermark is not None and end <= self._watermark:
                     again.append(start)
+            else:
+                fed.changed = True  # that it is in some of its windows alone
         if not held:
             fed.late += 1
-            fed.dropped = fed.changed = True
+            fed.dropped = True
             fed.release(event.position)
             return
         self._holds[event.position] = held
@@ -99,8 +99,8 @@ class TimeWindows:
     def resume(self, newest: float | None, fed: Fed) -> None:
         """Put the events back into the windows that are open or kept; fire again what was not finished."""
         watermark = None if newest is None else round(newest * MICROS) - self._delay
-        if watermark is not None and not self._is_first_release:
-            self._move(watermark)  # the windows that ended before have fired, which the state knows
+        if watermark is not None and self._watermark is not None:
+            self._move(watermark)  # the windows that ended before have fired; without a stored watermark none has
         for event in self._loose:
             held = 0
             for start in self._starts(micros(event)):

@@ -147,7 +147,7 @@ def test_a_letter_keeps_the_properties_that_formats_read(world: World) -> None:
     shown = world.letters.show(1)
     assert (shown["content_type"], shown["user"]) == ("application/json", [("a", "b")])
     DeadLetters(world.reader, world.store.submit, Intake()).replay([1])
-    assert taken[0].properties == {"content_type": "application/json", "user": [("a", "b")]}
+    assert taken[0].properties == {"content_type": "application/json", "user": [("a", "b")], "replayed": "p"}
 
 
 def test_many_letters_are_taken_in_portions(world: World) -> None:
