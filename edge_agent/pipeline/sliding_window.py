@@ -105,13 +105,13 @@ class SlidingWindows:
             derived = round(newest * MICROS) - self._delay
             watermark = derived if watermark is None else max(watermark, derived)
         # fired without being stored: without a delay, or under another name or setting of the pipeline
-        stored = watermark if self._watermark is None else self._watermark
+        fired = watermark if self._delay or self._watermark is None else self._watermark
         unstored = [
             (moment, place)
             for moment, place, _ in everything
             if (place, 0) not in self._pending
-            and stored is not None
-            and (place > self._mark and moment <= stored if self._delay else place > self._mark or moment > stored)
+            and fired is not None
+            and (place > self._mark and moment <= fired if self._delay else place > self._mark or moment > fired)
         ]
         # the position of the event that made it fire comes first
         pending = [(0 if self._delay else place, 0, moment, place, 0) for moment, place in unstored]

@@ -155,12 +155,14 @@ SHAPES: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("answered", [0, 1])
 @pytest.mark.parametrize(("before", "after"), [*permutations(SHAPES, 2), *((shape, shape) for shape in SHAPES)])
 def test_other_windows_get_the_events_of_those_that_are_not_finished_and_repeat_no_result(
-    make: Callable[..., World], before: dict[str, Any], after: dict[str, Any], *, renamed: bool
+    make: Callable[..., World], before: dict[str, Any], after: dict[str, Any], answered: int, *, renamed: bool
 ) -> None:
     world = make(pipeline("p", model="m", **before))
     world.deliver(event(1), event(3), event(12))
+    world.models.answer(answered)
     world.settle()
     configure(world, pipeline("q" if renamed else "p", model="m", **after))
     answer_all(world)

@@ -149,8 +149,10 @@ def test_no_two_lanes_share_a_key_whatever_sensors_call_themselves() -> None:
 
 def test_after_a_restart_an_event_that_was_late_for_one_of_its_windows_does_not_make_that_one_fire() -> None:
     window = WindowSettings(kind=WindowKind.HOPPING, size=2, step=1)
-    assert [item.late for item in feed(make(kind=WindowKind.HOPPING, size=2, step=1), 13.0, 12.0)] == [0, 0]
-    again = Sensor("s", window, (None, None), (None, None))
+    before = make(kind=WindowKind.HOPPING, size=2, step=1)
+    fed = feed(before, 13.0, 12.0)
+    assert [(item.late, item.changed) for item in fed] == [(0, False), (0, True)]  # so it is stored
+    again = Sensor("s", window, (before.live.dump(), None), (None, None))
     for number, time in enumerate((13.0, 12.0)):
         again.reattach(Event(number, str(number), Sample("s", time, None, {}, {})), historical=False)
     assert [item.closed for item in again.resume()] == [()]
