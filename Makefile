@@ -3,6 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # ONNX Runtime from 1.29 on would write an id into the home folder and phone home.
 export ORT_DISABLE_TELEMETRY := 1
+# Most of what takes long waits (for brokers, back-offs, pauses), so two at a time take little more than half. A file stays whole:
+# its tests may share brokers.
+PYTEST_JOBS ?= --numprocesses 2 --dist loadfile
 STAMP := $(VENV)/.installed-
 
 .PHONY: demo test check soak fuzz format bench schemas models clean
@@ -12,7 +15,7 @@ demo: $(STAMP)demo
 
 test: $(STAMP)dev
 	$(BIN)/python tests/system_packages.py
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_JOBS) $(PYTEST_ARGS)
 
 soak: $(STAMP)dev
 	$(BIN)/python tests/system_packages.py
