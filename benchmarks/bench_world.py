@@ -224,6 +224,8 @@ def write_config(folder: Path, port: int, *, model: bool, health: str = "1h") ->
     scored = f'model = "{MODEL}"\n' if model else ""
     path.write_text(
         f'device = "dut"\nstate_dir = "{folder}/state"\ncontrol_socket = "{folder}/c.sock"\nlog_level = "warning"\n'
+        # what gathers before the second link is connected leaves at once: the event path is measured, not the drain
+        f"[store]\ndrain_rate = 0\ndrain_jitter = 0\n"
         f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[health]\ninterval = "{health}"\n'
         f'[[pipelines]]\nname = "bench"\n{scored}[pipelines.source]\ntopic = "bench/in"\n'
     )

@@ -210,8 +210,11 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _decode(options: argparse.Namespace) -> int:
+    import logging
+
     from edge_agent.decode_command import run
 
+    logging.disable()  # a decoder's defect is told by the dead letter; standard error is for the explanation
     return run(options, lambda: load_settings(options.config or os.environ.get("EDGE_AGENT_CONFIG", DEFAULT_CONFIG)))
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import os
 import sys
 from argparse import Namespace
@@ -30,7 +29,6 @@ _OVERRIDES: Final = ("format", "naive_zone", "device_level", "device_path", "tim
 
 def run(options: Namespace, load_settings: Callable[[], AgentSettings]) -> int:
     """The command; `load_settings` is called for a pipeline's source. Returns the exit status."""
-    logging.disable()  # a decoder's defect is told by the dead letter; standard error is for the explanation
     skipped: list[tuple[str, str]] = []
     properties = properties_of(options.property, options.content_type)
     try:

@@ -38,9 +38,11 @@ GOODBYE_TIMEOUT: Final = 3.0
 MOST_QOS0_WAITING: Final = 4096
 """Received QoS 0 messages that wait for the main thread; more are dropped and counted."""
 NO_SUBSCRIBERS: Final = 0x10
-MOST_OPEN: Final = 2
-"""How many Receive Maxima of messages may be unacknowledged before we stop reading. A broker that keeps to the one never comes
-there; Mosquitto 2.0.11 sends a hundred queued messages for each acknowledgement, and would fill our memory with its backlog."""
+MOST_OPEN: Final = 50
+MOST_OPEN_BYTES: Final = 4 * 1024**2
+"""How many Receive Maxima of messages, and how many bytes of payload, may be unacknowledged before we stop reading. A broker
+that keeps to the one never comes there; Mosquitto 2.0.11 sends a hundred queued messages for each acknowledgement, and would
+fill our memory with its backlog. Many at a time make few large commits, which are cheaper for each."""
 _READS_PER_TURN: Final = 256
 _PUBLISH_OVERHEAD: Final = 64
 """Bytes of a PUBLISH besides topic, payload and properties, generously."""
@@ -128,6 +130,8 @@ class Connection:
         """Messages that we have to acknowledge, counted on the link's thread,"""
         self._acked = 0
         """and those that we did, counted on the main thread."""
+        self._arrived_bytes = self._done_bytes = 0
+        """The same of their payloads; of those whose turn to leave has not come, too."""
         self._most_open = terms.settings.receive_maximum * MOST_OPEN
         self._liveness = Liveness(max(1, round(terms.settings.keepalive)))
         self._client = self._make_client()
@@ -157,6 +161,7 @@ class Connection:
 
     def ack(self, delivery: Delivery) -> int:
         """Acknowledge what is due; returns how many packets that were."""
+        self._done_bytes += len(delivery.payload)
         if delivery.qos == 2:  # only from a broker that delivers above the QoS that was asked for
             self._client.ack(delivery.mid, 2)
             self._acked += 1
@@ -277,7 +282,7 @@ class Connection:
 
     def _is_full(self) -> bool:
         """Whether to read no more before something is acknowledged: then the broker's own buffers fill up, and it waits."""
-        return self._arrived - self._acked >= self._most_open
+        return self._arrived - self._acked >= self._most_open or self._arrived_bytes - self._done_bytes >= MOST_OPEN_BYTES
 
     def _read(self, sock: BufferedSocket) -> None:
         client = self._client
@@ -361,7 +366,9 @@ class Connection:
         if message.qos == 0 and len(self.received) >= MOST_QOS0_WAITING:
             self._stats["qos0_overflow"] += 1
             return
-        self._arrived += message.qos > 0
+        if message.qos:
+            self._arrived += 1
+            self._arrived_bytes += len(message.payload)
         self.received.append(
             Delivery(
                 topic,

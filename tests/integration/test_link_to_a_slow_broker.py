@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from edge_agent.link.connection import MOST_OPEN, MOST_OPEN_BYTES
 from edge_agent.link.port import Delivery, Receipt
 from edge_agent.link.session import Link
 from edge_agent.loop import Loop
@@ -31,10 +32,16 @@ class SlowBroker:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def publish(self, count: int) -> None:
-        """Send so many messages at QoS 1, whatever the client's Receive Maximum is."""
+    def publish(self, count: int, size: int = 0) -> None:
+        """Send so many messages at QoS 1 of so many bytes, whatever the client's Receive Maximum is."""
         assert self._peer is not None
-        self._peer.sendall(b"".join(b"\x32\x06\x00\x01a" + mid.to_bytes(2, "big") + b"\x00" for mid in range(1, count + 1)))
+        length, head = 6 + size, bytearray(b"\x32")
+        while length > 127:
+            head.append(length & 127 | 128)
+            length >>= 7
+        head.append(length)
+        for mid in range(1, count + 1):
+            self._peer.sendall(bytes(head) + b"\x00\x01a" + mid.to_bytes(2, "big") + b"\x00" + bytes(size))
 
     def answer_pings(self, count: int) -> None:
         """Send so many answers."""
@@ -130,16 +137,31 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 @pytest.mark.parametrize("pair", [{"receive_maximum": 10}], indirect=True)
 def test_what_a_broker_sends_beyond_the_receive_maximum_waits_in_its_own_buffers(pair: Pair) -> None:
-    pair.broker.publish(500)
-    assert pair.loop.run_until(lambda: pair.handler.arrived == 20, PATIENCE)
-    assert not pair.loop.run_until(lambda: pair.handler.arrived > 20, 0.3)
-    while pair.handler.arrived < 500:
+    most = 10 * MOST_OPEN
+    pair.broker.publish(2 * most)
+    assert pair.loop.run_until(lambda: pair.handler.arrived == most, PATIENCE)
+    assert not pair.loop.run_until(lambda: pair.handler.arrived > most, 0.3)
+    while pair.handler.arrived < 2 * most:
         before = pair.handler.arrived
-        pair.acknowledge(7)
+        pair.acknowledge(37)
         assert pair.loop.run_until(lambda before=before: pair.handler.arrived > before, PATIENCE)
-    assert pair.handler.most_open == 20
-    pair.acknowledge(20)
-    assert pair.loop.run_until(lambda: pair.broker.acked == 500, PATIENCE)
+    assert pair.handler.most_open == most
+    pair.acknowledge(most)
+    assert pair.loop.run_until(lambda: pair.broker.acked == 2 * most, PATIENCE)
+    assert pair.handler.downs == []
+
+
+@pytest.mark.parametrize("pair", [{"receive_maximum": 100}], indirect=True)
+def test_large_messages_wait_in_the_brokers_buffers_earlier(pair: Pair) -> None:
+    size = 512 * 1024
+    threading.Thread(target=pair.broker.publish, args=(20, size), daemon=True).start()
+    most = MOST_OPEN_BYTES // size
+    assert pair.loop.run_until(lambda: pair.handler.arrived == most, PATIENCE)
+    assert not pair.loop.run_until(lambda: pair.handler.arrived > most, 0.3)
+    while pair.handler.arrived < 20:
+        pair.acknowledge(2)
+        pair.loop.run_until(lambda: pair.handler.arrived == 20, 0.1)
+    assert pair.handler.most_open == most
     assert pair.handler.downs == []
 
 
@@ -159,11 +181,12 @@ def test_a_broker_that_has_acknowledgements_to_work_off_may_answer_a_ping_late(p
 
 @pytest.mark.parametrize("pair", [{"receive_maximum": 2, "keepalive": 1.0}], indirect=True)
 def test_a_link_that_reads_nothing_because_nothing_is_acknowledged_keeps_the_connection_up(pair: Pair) -> None:
-    pair.broker.publish(10)
+    most = 2 * MOST_OPEN
+    pair.broker.publish(3 * most)
     assert pair.loop.run_until(lambda: pair.broker.pings == 3, PATIENCE)
-    assert pair.handler.arrived == 4
+    assert pair.handler.arrived == most
     while pair.handler.open:
-        pair.acknowledge(4)
-        pair.loop.run_until(lambda: pair.handler.arrived == 10, 0.5)
-    assert pair.loop.run_until(lambda: pair.broker.acked == 10, PATIENCE)
+        pair.acknowledge(most)
+        pair.loop.run_until(lambda: pair.handler.arrived == 3 * most, 0.5)
+    assert pair.loop.run_until(lambda: pair.broker.acked == 3 * most, PATIENCE)
     assert pair.handler.downs == []

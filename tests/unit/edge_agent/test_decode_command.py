@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -43,12 +44,16 @@ class Command:
         return self._capfd.readouterr().out
 
 
-@pytest.fixture
-def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    import logging
-
-    yield Command(tmp_path, capfd)
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The command switches its process's logging off."""
+    yield
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+    return Command(tmp_path, capfd)
 
 
 def test_readings_are_json_lines_with_every_field(command: Command) -> None:
