@@ -85,6 +85,7 @@ class Agent:
             pipelines,
             self.models,
             on_scored=self.reporter.scored,
+            on_refused=lambda error: self.store_notes.refused(error),
             on_broken=self._on_broken,
             outputs=self.outputs,
             on_request=lambda requests: self.rebirths.ask(requests),

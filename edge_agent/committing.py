@@ -37,6 +37,7 @@ class Commits:
         event_no: the highest event number given so far.
         acknowledge: deliveries that are on disk, in order of arrival.
         on_scored: (model, release, seconds from arrival to commit) of each committed result of a model.
+        on_refused: the first commit since the last one that passed was refused and will be tried again.
         on_broken: a commit failed for good; no further one is made.
     """
 
@@ -50,6 +51,7 @@ class Commits:
         *,
         acknowledge: Callable[[Sequence[Delivery]], None],
         on_scored: Callable[[str, int, float], None],
+        on_refused: Callable[[StoreError], None],
         on_broken: Callable[[StoreError], None],
     ) -> None:
         self._settings = settings
@@ -58,6 +60,7 @@ class Commits:
         self._counters = counters
         self._acknowledge = acknowledge
         self._on_scored = on_scored
+        self._on_refused = on_refused
         self._on_broken = on_broken
         self._running: GroupCommit | None = None
         self._retry_delay = RETRY_MIN
@@ -135,9 +138,11 @@ class Commits:
                 self._on_broken(error)  # the daemon ends, and what was not acknowledged comes again
                 return
             log.warning("commit refused, acknowledgements wait", extra={"error": str(error), "retry_s": self._retry_delay})
-            self._save_notes(pending)
+            if self._retry_delay == RETRY_MIN:
+                self._on_refused(error)
             # What comes meanwhile joins it: the journal rows that are done by then are what makes room in a full journal.
             pending.append(self.next)
+            self._save_notes(pending)
             self.next, self._running, self.refused = pending, None, True
             self._loop.call_later(self._retry_delay, self._try_again)
             self._retry_delay = min(self._retry_delay * 2, RETRY_MAX)

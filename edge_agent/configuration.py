@@ -37,6 +37,8 @@ from edge_agent.settings import (
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
 
 ENV_PREFIX: Final = "SMALLHOLD_AGENT__"
+MOST_VALUES: Final = 65_536
+"""In one message: its samples are numbered in 16 bits."""
 MOST_OVERLAP: Final = 10_000
 NOT_INHERITED: Final = ("username", "password_file", "cert_file", "key_file")
 """Credentials for the fleet broker are never offered to the site broker."""
@@ -162,6 +164,8 @@ def _find_source_problems(key: str, source: IngestSettings, names: Sequence[str]
         yield f"{key}.topic", str(error)
     if source.qos not in (0, 1, 2):
         yield f"{key}.qos", f"{source.qos} is not 0, 1 or 2"
+    if not 1 <= source.max_values <= MOST_VALUES:
+        yield f"{key}.max_values", f"{source.max_values} is not from 1 to {MOST_VALUES}"
     try:
         find_format(source.format)
     except ValueError as error:

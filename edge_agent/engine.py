@@ -59,6 +59,7 @@ class Engine:
         pipelines: with their stored state already restored.
         on_scored: (model, release, seconds from arrival to commit) of each committed result of a model.
         wall: seconds since 1970, for the flag `clock_skew`; None where recorded events are fed.
+        on_refused: a commit was refused for now; events wait at the broker.
         on_broken: a commit failed for good; no further one is made, and the daemon has to end.
         on_request: what a decoder wants sent to the sensors' side, for an event that is no repeat.
     """
@@ -72,6 +73,7 @@ class Engine:
         models: Scorer,
         *,
         on_scored: Callable[[str, int, float], None] = lambda _model, _release, _seconds: None,
+        on_refused: Callable[[StoreError], None] = lambda _error: None,
         on_broken: Callable[[StoreError], None] = lambda _error: None,
         on_request: Callable[[Sequence[Request]], None] = lambda _requests: None,
         outputs: ResultOutputs | None = None,
@@ -104,6 +106,7 @@ class Engine:
             store.counts.last_event_no,
             acknowledge=self._acknowledge,
             on_scored=on_scored,
+            on_refused=on_refused,
             on_broken=on_broken,
         )
         self._giving = Giving(settings.device, pipelines, self._commits, self.counters, outputs)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from edge_agent.journal.batch import Priority
+from edge_agent.journal.errors import StoreError, StoreFull
 from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import Damaged
 from edge_agent.journal.writer import Evicted
@@ -14,6 +15,7 @@ from fleet_contract.messages import NoteKind
 from fleet_contract.reasons import Reason
 
 INTERVAL: Final = 60.0
+REFUSED_INTERVAL: Final = 600.0
 _REASONS: Final = {Cause.ROWS: Reason.OUTBOX_FULL, Cause.BYTES: Reason.OUTBOX_FULL, Cause.AGE: Reason.OUTBOX_EXPIRED}
 _CLASSES: Final = {Priority.NOTE: "notes", Priority.RESULT: "results", Priority.PLAIN: "plain"}
 
@@ -34,6 +36,8 @@ class StoreNotes:
         self._gone: dict[Reason, Counter[str]] = {}
         self._told: dict[Reason, float] = {}
         self._waiting: set[Reason] = set()
+        self._refused: dict[Reason, float] = {}
+        """When it was last told of a refusal."""
 
     def evicted(self, rows: Evicted) -> None:
         """Rows were dropped: `Store.on_evicted`."""
@@ -47,6 +51,16 @@ class StoreNotes:
             elif reason not in self._waiting:
                 self._waiting.add(reason)
                 self._loop.call_later(wait, lambda reason=reason: self._tell(reason))  # type: ignore[misc]
+
+    def refused(self, error: StoreError) -> None:
+        """A bound keeps events from being taken over: told of once in ten minutes."""
+        if not isinstance(error, StoreFull):
+            return
+        now = self._now()
+        if now - self._refused.get(error.reason, now - REFUSED_INTERVAL) >= REFUSED_INTERVAL:
+            self._refused[error.reason] = now
+            detail = f"{error}; events wait at the broker until there is room"
+            self._notes.write(kind=NoteKind.STORE, reason=error.reason, detail=detail)
 
     def ballast_given_up(self) -> None:
         """The disk was full: `Store.on_ballast_given_up`."""

@@ -11,6 +11,7 @@ from edge_agent.journal.batch import Batch, Counts, Priority
 from edge_agent.journal.errors import StoreFull
 from edge_agent.journal.eviction import Bounds, Cause, Cut, plan
 from edge_agent.settings import StoreSettings
+from fleet_contract.reasons import Reason
 
 DISK_INTERVAL: Final = 1.0
 """Seconds between two looks at the free space of the disk."""
@@ -49,16 +50,16 @@ class Admission:
         settings = self._settings
         # what the batch itself forgets counts too: in a full journal nothing else makes room
         if (more := len(batch.journal) - len(batch.forget)) > 0 and counts.journal_rows + more > settings.max_journal_rows:
-            return StoreFull(f"the journal is full: max_journal_rows is {settings.max_journal_rows}")
+            return StoreFull(f"the journal is full: max_journal_rows is {settings.max_journal_rows}", Reason.JOURNAL_FULL)
         if not _only_notes(batch) and self._is_disk_full():
-            return StoreFull(f"the disk is nearly full: min_free_bytes is {settings.min_free_bytes}")
+            return StoreFull(f"the disk is nearly full: min_free_bytes is {settings.min_free_bytes}", Reason.DISK_FULL)
         if not batch.outbox:
             return ()
         cuts = plan(counts, batch.outbox, self._bounds)
         if cuts is Cause.ROWS:
-            return StoreFull(f"the outbox is full: max_outbox_rows is {settings.max_outbox_rows}")
+            return StoreFull(f"the outbox is full: max_outbox_rows is {settings.max_outbox_rows}", Reason.OUTBOX_FULL)
         if cuts is Cause.BYTES:
-            return StoreFull(f"the outbox is full: max_outbox_bytes is {settings.max_outbox_bytes}")
+            return StoreFull(f"the outbox is full: max_outbox_bytes is {settings.max_outbox_bytes}", Reason.OUTBOX_FULL)
         assert isinstance(cuts, tuple)
         return cuts
 

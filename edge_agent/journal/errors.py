@@ -2,6 +2,8 @@
 
 import sqlite3
 
+from fleet_contract.reasons import Reason
+
 TEMPORARY = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -33,8 +35,9 @@ class StoreError(Exception):
 class StoreFull(StoreError):
     """A bound of the store was reached. Temporary: batches that only delete still pass and make room."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, reason: Reason) -> None:
         super().__init__(text, temporary=True)
+        self.reason = reason
 
 
 class StoreTooNew(StoreError):

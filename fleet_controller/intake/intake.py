@@ -287,7 +287,9 @@ class _Batch:
             counts[f"repeated_{name}"] += len(rows) - stored
         revised = [row for row in self._rows["results"] if row["revision"]]
         if revised:
-            counts["revised_results"] += _revise(connection, revised)
+            taken = _revise(connection, revised)
+            counts["revised_results"] += taken
+            counts["repeated_results"] -= taken
         write_alarms(connection, self._alarms)
         if self._rows["health"]:
             connection.execute(sa.insert(tables.health), self._rows["health"])

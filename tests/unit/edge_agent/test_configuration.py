@@ -103,6 +103,7 @@ def test_what_has_a_default_can_be_switched_off(tmp_path: Path) -> None:
         ('[[pipelines]]\nname = "A"\n[pipelines.source]\ntopic = "a"', "pipelines[0].name"),
         ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a/#/b"', "pipelines[0].source.topic"),
         ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\nqos = 3', "pipelines[0].source.qos"),
+        ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\nmax_values = 70000', "pipelines[0].source.max_values"),
         ('[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\nnaive_zone = "Mars"', "pipelines[0].source.naive_zone"),
         (
             '[[pipelines]]\nname = "a"\n[pipelines.source]\ntopic = "a"\n[pipelines.window]\nsize = 1.5',

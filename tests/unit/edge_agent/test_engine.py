@@ -134,7 +134,10 @@ class World:
         pipelines = [Pipeline(item) for item in self.settings.pipelines]
         for item in pipelines:
             item.restore(self.store.pipeline_states(item.settings.name))
-        self.engine = Engine(self.settings, self.loop, self.store, pipelines, self.models, wall=self.wall)
+        self.refused: list[StoreError] = []
+        self.engine = Engine(
+            self.settings, self.loop, self.store, pipelines, self.models, on_refused=self.refused.append, wall=self.wall
+        )
         self.engine.attach(self.link)
         self.engine.rebuild()
 
@@ -528,7 +531,8 @@ def test_a_full_journal_empties_when_the_model_answers(make: Callable[..., World
     world.deliver(event(1), event(2))
     world.settle()
     world.deliver(event(3), first=3)
-    assert not world.loop.run_until(lambda: world.engine.idle, 0.3)
+    assert not world.loop.run_until(lambda: world.engine.idle, 0.8)
+    assert [getattr(error, "reason", None) for error in world.refused] == [Reason.JOURNAL_FULL]
     world.models.answer(3)
     world.settle()
     assert world.link.acked == [1, 2, 3]

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_agent.journal.batch import Counts, OutboxRow, Priority
+from edge_agent.journal.errors import StoreError, StoreFull
 from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import Damaged
 from edge_agent.notes import Notes
 from edge_agent.store_notes import StoreNotes
 from fleet_contract.messages import Note, NoteKind, decode
+from fleet_contract.reasons import Reason
 
 
 class VirtualTime:
@@ -38,6 +40,20 @@ def test_a_damaged_file_is_told_of_with_what_it_held_if_that_can_be_read() -> No
     assert readable.fields == {"set_aside": "/x/agent.db.damaged-1", "outbox_rows": 5, "journal_rows": 7}
     assert "5 rows in the outbox and 7 events" in readable.detail
     assert unreadable.fields == {"set_aside": "/x/agent.db.damaged-2"}
+
+
+def test_a_bound_that_refuses_events_is_told_of_once_in_ten_minutes() -> None:
+    time = VirtualTime()
+    rows: list[OutboxRow] = []
+    told = StoreNotes(Notes("d", rows.append, lambda: time.now), time, now=lambda: time.now)
+    full = StoreFull("the journal is full: max_journal_rows is 2", Reason.JOURNAL_FULL)
+    for _ in range(3):
+        told.refused(full)
+        told.refused(StoreError("the disk is slow", temporary=True))
+        time.advance(300)
+    found = [decode(row.payload, Note) for row in rows]
+    assert [note.reason for note in found] == ["journal_full", "journal_full"]
+    assert found[0].detail == "the journal is full: max_journal_rows is 2; events wait at the broker until there is room"
 
 
 def test_the_first_eviction_is_told_at_once_and_the_others_together_a_minute_later() -> None:

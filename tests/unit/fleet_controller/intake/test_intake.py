@@ -75,7 +75,7 @@ def test_a_higher_revision_takes_the_place_of_a_result_and_is_acknowledged(desk:
     assert json.loads(next(row.payload for row in desk.rows(tables.results) if row.result_id == "r"))["revision"] == 1
     acked = [ack.ranges for topic, ack in desk.sent if topic.startswith("sh/v1/a/")]
     assert acked == [((1, 2),), ((3, 3),), ((1, 1), (3, 3)), ((4, 5),)]
-    assert desk.intake.counters["revised_results"] == 1
+    assert (desk.intake.counters["revised_results"], desk.intake.counters["repeated_results"]) == (1, 3)
 
 
 def test_a_batch_is_acknowledged_in_ranges_for_each_device_and_stream(desk: Desk) -> None:
