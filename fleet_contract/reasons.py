@@ -104,7 +104,7 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.UNKNOWN_ALIAS: "Sparkplug data with metrics that no birth has explained; the node is asked for its births.",
     Reason.UNKNOWN_VERSION: "The payload says that it is of a version of its format that the agent does not know.",
     Reason.UNKNOWN_CONTENT_TYPE: "The content type of the payload, or of the data in it, is none that the agent reads.",
-    Reason.JOURNAL_FULL: "Open windows hold all the events that `max_journal_rows` allows; no more are taken over until some are done.",
+    Reason.JOURNAL_FULL: "Open windows hold all the events that `max_journal_rows` allows; no more are taken over for now.",
     Reason.OUTBOX_FULL: "The outbox was full: the oldest rows of the lowest class were dropped, or no events are taken over.",
     Reason.OUTBOX_EXPIRED: "Rows had waited in the outbox for longer than is allowed, and were dropped.",
     Reason.UNKNOWN_COMMAND: "The device does not know this command.",
