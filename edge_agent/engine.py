@@ -254,7 +254,8 @@ class Engine:
                     if delivery.dup and key in known:
                         self.counters["events_repeated"] += 1
                         continue
-                    self._remember_key(key)
+                    known.add(key)
+                    self._commits.next.batch.taken.append(key)
                 self._refusals.message(delivery, decoded.reason, decoded.detail, route.pipelines[0].settings.name)
                 if decoded.requests and not rebuilding:
                     self._on_request(decoded.requests)
@@ -263,7 +264,7 @@ class Engine:
             if not rebuilding:
                 key = tagged(identity.key, route.tag)
                 if (delivery.dup or not identity.fresh) and (
-                    key in known or (replayed is None and known.by_others(identity, topic, payload, number))
+                    key in known or (known.others and replayed is None and known.by_others(identity, topic, payload, number))
                 ):
                     self.counters["events_repeated"] += 1
                     taking.skipped.append(route.owner)
@@ -288,13 +289,10 @@ class Engine:
             if len(routes) > 1:
                 indexes.update((item.settings.name, index) for item in route.pipelines)
             if not rebuilding:
-                self._remember_key(key)
+                known.add(key)
+                self._commits.next.batch.taken.append(key)
         self._release([taking.event_no << INDEX_BITS])
         return fed
-
-    def _remember_key(self, key: bytes) -> None:
-        self._taken.add(key)
-        self._commits.next.batch.taken.append(key)
 
     def _decode(self, route: Route, delivery: Delivery, *, rebuilding: bool) -> Decoded | DeadLetter:
         ingest = route.ingest

@@ -48,7 +48,7 @@ def tagged(key: bytes, tag: bytes) -> bytes:
     return key[:-TAG_BYTES] + tag
 
 
-class Taken:
+class Taken(RecentKeys):
     """What was taken over, by each way of reading.
 
     Args:
@@ -58,23 +58,14 @@ class Taken:
     """
 
     def __init__(self, stored: Sequence[bytes], tags: Collection[bytes]) -> None:
-        self._keys = RecentKeys(key for key in stored if key[-TAG_BYTES:] in tags)
+        super().__init__(key for key in stored if key[-TAG_BYTES:] in tags)
         others = (key[:-TAG_BYTES] for key in stored[-OTHERS_REMEMBERED:] if key[-TAG_BYTES:] not in tags)
-        self._others = frozenset(others)
-
-    def __contains__(self, key: bytes) -> bool:
-        """Whether this way of reading has taken it."""
-        return key in self._keys
-
-    def add(self, key: bytes) -> None:
-        """It has now."""
-        self._keys.add(key)
+        self.others = frozenset(others)
+        """What ways of reading that are gone have taken over, without their tags."""
 
     def by_others(self, identity: Identity, topic: str, payload: bytes, number: int) -> bool:
         """Whether a way of reading that is gone has taken it; `number` is the place of this one among those of the topic."""
-        if not self._others:
-            return False
         first_release = content_key(topic, payload) if identity.fresh else identity.key
         if number:
             first_release = blake2b(first_release + b"%d" % number, digest_size=KEY_BYTES).digest()
-        return identity.key[:-TAG_BYTES] in self._others or first_release[:-TAG_BYTES] in self._others
+        return identity.key[:-TAG_BYTES] in self.others or first_release[:-TAG_BYTES] in self.others
