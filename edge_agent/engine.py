@@ -93,7 +93,7 @@ class Engine:
         self.routes = Routes(pipelines)
         self.routes.restore(store.pipeline_states)
         self.notes = Notes(settings.device, self.add_row)
-        self._taken = Taken(store.taken_keys(), self.routes.tags)
+        self._taken = Taken(store.taken_keys())
         self._takings: dict[int, Taking] = {}
         self._link: SiteLink | None = None
         self.counters: Counter[str] = Counter()
@@ -242,7 +242,7 @@ class Engine:
         skipped: Any = properties.get(SKIPPED, ()) if rebuilding else ()
         replayed = None if rebuilding else properties.get(REPLAYED)
         one_alone = replayed is not None and any(route.feeds(replayed) for route in routes)
-        for number, route in enumerate(routes):
+        for route in routes:
             if route.owner in skipped or (one_alone and not route.feeds(replayed)):
                 taking.skipped.append(route.owner)
                 continue
@@ -264,7 +264,7 @@ class Engine:
             if not rebuilding:
                 key = tagged(identity.key, route.tag)
                 if (delivery.dup or not identity.fresh) and (
-                    key in known or (known.others and replayed is None and known.by_others(identity, topic, payload, number))
+                    key in known or (replayed is None and known.before_start(identity, topic, payload))
                 ):
                     self.counters["events_repeated"] += 1
                     taking.skipped.append(route.owner)

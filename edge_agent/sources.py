@@ -54,11 +54,6 @@ class Routes:
             self._routes.append(route)
         return route
 
-    @property
-    def tags(self) -> set[bytes]:
-        """Of all routes."""
-        return {route.tag for route in self._routes}
-
     def restore(self, states: Callable[[str], Mapping[str, bytes]]) -> None:
         """Give each decoder that remembers what was stored under its name, before the first message."""
         for route in self._routes:

@@ -1,15 +1,15 @@
 """The last events taken over, to drop repeats."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final
 
-from edge_agent.ingest.identity import KEY_BYTES, Identity, content_key
+from edge_agent.ingest.identity import Identity, content_key
 
 MAX_KEYS: Final = 65_000
 """Fewer than there are packet ids: a packet that says nothing of itself must not be taken for the last one with its number."""
 TAG_BYTES: Final = 4
-OTHERS_REMEMBERED: Final = 8192
+EARLIER_REMEMBERED: Final = 8192
 """Far more than a broker has on its way at a restart."""
 
 
@@ -52,20 +52,17 @@ class Taken(RecentKeys):
     """What was taken over, by each way of reading.
 
     Args:
-        stored: keys of earlier runs, oldest first.
-        tags: of the ways of reading that there are now. What others have taken over, which are configured no more or were of
-            the first release, is a repeat for all.
+        stored: keys of earlier runs, oldest first. The newest of them are repeats for every way of reading, as sources may have
+            been split, joined or renamed since.
     """
 
-    def __init__(self, stored: Sequence[bytes], tags: Collection[bytes]) -> None:
-        super().__init__(key for key in stored if key[-TAG_BYTES:] in tags)
-        others = (key[:-TAG_BYTES] for key in stored[-OTHERS_REMEMBERED:] if key[-TAG_BYTES:] not in tags)
-        self.others = frozenset(others)
-        """What ways of reading that are gone have taken over, without their tags."""
+    def __init__(self, stored: Sequence[bytes]) -> None:
+        super().__init__(stored)
+        self._earlier = frozenset(key[:-TAG_BYTES] for key in stored[-EARLIER_REMEMBERED:])
 
-    def by_others(self, identity: Identity, topic: str, payload: bytes, number: int) -> bool:
-        """Whether a way of reading that is gone has taken it; `number` is the place of this one among those of the topic."""
-        first_release = content_key(topic, payload) if identity.fresh else identity.key
-        if number:
-            first_release = blake2b(first_release + b"%d" % number, digest_size=KEY_BYTES).digest()
-        return identity.key[:-TAG_BYTES] in self.others or first_release[:-TAG_BYTES] in self.others
+    def before_start(self, identity: Identity, topic: str, payload: bytes) -> bool:
+        """Whether an earlier run has taken it over."""
+        if identity.key[:-TAG_BYTES] in self._earlier:
+            return True
+        # the first release knew a packet that names itself in no way by its content
+        return identity.fresh and content_key(topic, payload)[:-TAG_BYTES] in self._earlier

@@ -119,6 +119,19 @@ def test_an_event_is_known_again_when_another_source_was_put_before_its_own(make
     assert [result for result in world.results() if result.pipeline == "two"] == []
 
 
+def test_an_event_is_known_again_by_pipelines_that_shared_a_source_and_read_it_apart_now(make: Callable[..., World]) -> None:
+    one, two = pipeline("one"), pipeline("two")
+    for order in ((one, deeper(two)), (deeper(two), one), (two, one), (deeper(one), two)):
+        if order[0] is one:
+            world = make(one, two)
+            world.deliver(event(1))
+            world.settle()
+        configure(world, *order)
+        world.deliver(event(1), dup=True)
+        world.settle()
+        assert [result.pipeline for result in world.results()] == ["one", "two"]
+
+
 def test_an_event_is_known_again_when_its_pipeline_was_renamed(make: Callable[..., World]) -> None:
     world = make(pipeline("before"))
     world.deliver(event(1), b'{"v": 1}')
