@@ -9,7 +9,7 @@ from typing import Final
 from edge_agent.journal.ballast import Ballast
 from edge_agent.journal.batch import Batch, Counts, Priority
 from edge_agent.journal.errors import StoreFull
-from edge_agent.journal.eviction import Bounds, Cause, Cut, plan
+from edge_agent.journal.eviction import Bounds, Cause, Cut, must_pass, plan
 from edge_agent.settings import StoreSettings
 from fleet_contract.reasons import Reason
 
@@ -49,7 +49,8 @@ class Admission:
             return ()
         settings = self._settings
         # what the batch itself forgets counts too: in a full journal nothing else makes room
-        if (more := len(batch.journal) - len(batch.forget)) > 0 and counts.journal_rows + more > settings.max_journal_rows:
+        more, held, most = len(batch.journal) - len(batch.forget), counts.journal_rows, settings.max_journal_rows
+        if more > 0 and held + more > most and not must_pass(held, more, most):
             return StoreFull(f"the journal is full: max_journal_rows is {settings.max_journal_rows}", Reason.JOURNAL_FULL)
         if not _only_notes(batch) and self._is_disk_full():
             return StoreFull(f"the disk is nearly full: min_free_bytes is {settings.min_free_bytes}", Reason.DISK_FULL)

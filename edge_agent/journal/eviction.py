@@ -62,6 +62,16 @@ def load_of(counts: Counts, priority: Priority) -> Load:
     return Load(rows, counts.outbox_bytes - counts.result_bytes - counts.plain_bytes)
 
 
+def must_pass(*bounds: int) -> bool:
+    """Whether a batch goes over a bound all the same; `bounds` are (held, coming, allowed) of each.
+
+    A commit that is refused grows by all that comes meanwhile. One that is larger than a bound would wait for ever, so it
+    passes once hardly anything is held that could still leave.
+    """
+    threes = [bounds[place : place + 3] for place in range(0, len(bounds), 3)]
+    return any(coming > allowed for _, coming, allowed in threes) and all(held * 10 <= allowed for held, _, allowed in threes)
+
+
 def plan(counts: Counts, coming: Sequence[OutboxRow], bounds: Bounds) -> tuple[Cut, ...] | Cause:
     """What has to go so that the rows `coming` fit, in order; or the bound that refuses them.
 
@@ -81,7 +91,7 @@ def plan(counts: Counts, coming: Sequence[OutboxRow], bounds: Bounds) -> tuple[C
     cuts: list[Cut] = []
     for priority in reversed(Priority):
         if priority < first or (priority is not Priority.PLAIN and not bounds.evict_durable):
-            return cause
+            return () if must_pass(counts.outbox_rows, rows, allowed.rows, counts.outbox_bytes, size, allowed.size) else cause
         held = load_of(counts, priority)
         if over_rows <= held.rows and over_size <= held.size:
             return (*cuts, Cut(priority, Load(max(over_rows, 0), max(over_size, 0)), cause))

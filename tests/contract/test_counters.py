@@ -56,8 +56,8 @@ def test_every_counter_of_a_fresh_agent_is_explained(tmp_path: Path, explained: 
 
 def test_every_counter_that_the_code_makes_on_demand_is_explained(explained: set[str]) -> None:
     made = set()
-    for file in ("engine.py", "uplink.py", "outputs/outputs.py"):
-        made |= set(re.findall(r'self\.counters\[f?"([a-z0-9_]+)', (ROOT / "edge_agent" / file).read_text()))
+    for file in ("engine.py", "giving.py", "refusing.py", "committing.py", "uplink.py", "outputs/outputs.py"):
+        made |= set(re.findall(r'self\._?counters\[f?"([a-z0-9_]+)', (ROOT / "edge_agent" / file).read_text()))
     assert {"events", "results", "dead_", "bad_messages"} <= made
     assert sorted(name for name in made if name not in explained and name != "dead_") == []
 

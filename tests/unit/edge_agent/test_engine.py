@@ -349,6 +349,18 @@ def test_a_full_store_withholds_acknowledgements_until_there_is_room(make: Calla
     assert [result.outcome.values["v"] for result in world.results()] == [2, 3]
 
 
+def test_what_has_come_while_the_outbox_was_full_is_taken_over_however_much_it_is(make: Callable[..., World]) -> None:
+    world = make(pipeline("echo"), max_outbox_rows=40)
+    world.deliver(*(event(number) for number in range(38)))
+    world.settle()
+    world.deliver(event(38))
+    world.loop.run_until(lambda: world.engine.counters["commits_refused"] > 0, 10)
+    world.deliver(*(event(number) for number in range(39, 139)))
+    world.store.submit(Batch(delivered=list(range(1, 38))))
+    world.settle()
+    assert len(world.results()) == 1 + 101
+
+
 def test_a_full_outbox_that_refuses_events_still_takes_their_notes(make: Callable[..., World]) -> None:
     world = make(pipeline("echo"), max_outbox_rows=20)
     world.deliver(*[event(number) for number in range(19)])

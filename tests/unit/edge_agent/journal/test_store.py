@@ -142,6 +142,28 @@ def test_a_bound_refuses_what_adds_and_lets_through_what_deletes(tmp_path: Path,
     assert store.close()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        StoreSettings(max_journal_rows=10),
+        StoreSettings(max_outbox_rows=10),
+        StoreSettings(max_outbox_bytes=80),
+    ],
+)
+def test_a_batch_larger_than_a_bound_passes_once_hardly_anything_is_held(
+    tmp_path: Path, loop: Loop, settings: StoreSettings
+) -> None:
+    store = Store(tmp_path / "agent.db", settings, loop.post)
+    assert commit(loop, store, Batch(journal=[event(1), event(2)], outbox=[row(), row()])) == [None]
+    large = Batch(journal=[event(number) for number in range(3, 18)], outbox=[row() for _ in range(15)])
+    (error,) = commit(loop, store, large)
+    assert isinstance(error, StoreFull)
+    assert commit(loop, store, Batch(forget=[1], delivered=[1])) == [None]
+    assert commit(loop, store, large) == [None]
+    assert isinstance(commit(loop, store, Batch(journal=[event(20)], outbox=[row()]))[0], StoreFull)
+    assert store.close()
+
+
 def test_a_nearly_full_disk_refuses_what_adds(tmp_path: Path, loop: Loop) -> None:
     store = Store(tmp_path / "agent.db", StoreSettings(min_free_bytes=2**62), loop.post)
     error, passed = commit(loop, store, Batch(outbox=[row()]), Batch(delivered=[1], pipeline_states={("a", "b"): b"c"}))
