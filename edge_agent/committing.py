@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from edge_agent.ingest.kept import to_kept
 from edge_agent.journal.batch import Batch, JournalRow, pack_properties
-from edge_agent.journal.errors import StoreError
+from edge_agent.journal.errors import StoreError, StoreFull
 from edge_agent.link.port import Delivery
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import StoreSettings
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 RETRY_MIN: Final = 0.5
 RETRY_MAX: Final = 30.0
+FULL_RETRY_MAX: Final = 1.0
+"""A bound is asked without touching the disk, and room comes as soon as the controller is back."""
 
 
 class Committing(Protocol):
@@ -137,15 +139,17 @@ class Commits:
             if not error.temporary:
                 self._on_broken(error)  # the daemon ends, and what was not acknowledged comes again
                 return
-            log.warning("commit refused, acknowledgements wait", extra={"error": str(error), "retry_s": self._retry_delay})
-            if self._retry_delay == RETRY_MIN:
+            first = self._retry_delay == RETRY_MIN
+            if first or self._retry_delay > FULL_RETRY_MAX:  # not once a second for hours
+                log.warning("commit refused, acknowledgements wait", extra={"error": str(error), "retry_s": self._retry_delay})
+            if first:
                 self._on_refused(error)
             # What comes meanwhile joins it: the journal rows that are done by then are what makes room in a full journal.
             pending.append(self.next)
             self._save_notes(pending)
             self.next, self._running, self.refused = pending, None, True
             self._loop.call_later(self._retry_delay, self._try_again)
-            self._retry_delay = min(self._retry_delay * 2, RETRY_MAX)
+            self._retry_delay = min(self._retry_delay * 2, FULL_RETRY_MAX if isinstance(error, StoreFull) else RETRY_MAX)
             return
         self._retry_delay = RETRY_MIN
         self._running = None
