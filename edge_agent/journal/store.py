@@ -72,11 +72,14 @@ class Store:
         """Commit `batch`, then call `done(None)` on the loop: it is on disk. Callbacks come in the order of submission.
 
         `done(error)`: nothing of the batch was applied. With `error.temporary` (disk full or failing, a bound reached) the
-        caller keeps the batch and submits it again later; its outbox rows then get new seqs. Batches that wait share a
-        transaction. One that is not urgent waits up to 25 ms for another to join and does not count as `busy`.
+        caller keeps the batch and submits it again later; its outbox rows then get new seqs, or the same if none were given
+        since: a batch that is refused for days must not use up millions. Batches that wait share a transaction. One that is
+        not urgent waits up to 25 ms for another to join and does not count as `busy`.
         """
-        seq = self._seq
-        for row in batch.outbox:
+        rows = batch.outbox
+        refused = sum(1 for row in rows if row.seq) if rows and rows[0].seq else 0
+        seq = rows[0].seq - 1 if refused and rows[refused - 1].seq == self._seq else self._seq
+        for row in rows:
             seq += 1
             row.seq = seq
         self._seq = seq

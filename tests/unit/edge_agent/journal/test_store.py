@@ -164,6 +164,21 @@ def test_a_batch_larger_than_a_bound_passes_once_hardly_anything_is_held(
     assert store.close()
 
 
+def test_a_batch_that_is_submitted_again_uses_up_no_more_numbers(tmp_path: Path, loop: Loop) -> None:
+    store = Store(tmp_path / "agent.db", StoreSettings(max_outbox_rows=20), loop.post)
+    commit(loop, store, Batch(outbox=[row() for _ in range(18)]))
+    refused = Batch(outbox=[row(), row()])
+    for _ in range(3):
+        assert isinstance(commit(loop, store, refused)[0], StoreFull)
+        refused.outbox.append(row())
+    assert [item.seq for item in refused.outbox] == [19, 20, 21, 22, 0]
+    assert commit(loop, store, Batch(outbox=[row()])) == [None]  # another batch has had the next number meanwhile
+    commit(loop, store, Batch(delivered=list(range(1, 24))))
+    assert commit(loop, store, refused) == [None]
+    assert [item.seq for item in refused.outbox] == [24, 25, 26, 27, 28]
+    assert store.close()
+
+
 def test_a_nearly_full_disk_refuses_what_adds(tmp_path: Path, loop: Loop) -> None:
     store = Store(tmp_path / "agent.db", StoreSettings(min_free_bytes=2**62), loop.post)
     error, passed = commit(loop, store, Batch(outbox=[row()]), Batch(delivered=[1], pipeline_states={("a", "b"): b"c"}))
