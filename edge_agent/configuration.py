@@ -27,9 +27,11 @@ from edge_agent.pipeline.decision_rules import find_decision_problems
 from edge_agent.pipeline.join import MAX_CELLS
 from edge_agent.settings import (
     AgentSettings,
+    InferenceSettings,
     IngestSettings,
     JoinMethod,
     JoinSettings,
+    ModelSettings,
     PipelineSettings,
     WindowKind,
     WindowSettings,
@@ -108,9 +110,26 @@ def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
     for name in ("commit_delay", "max_age", "max_durable_age", "drain_rate", "drain_jitter", "min_free_bytes", "ballast_bytes"):
         if not 0 <= (getattr(store, name) or 0) < math.inf:
             yield f"store.{name}", "must be 0 or more"
+    yield from _find_inference_problems(settings.inference)
     if settings.health.interval <= 0:
         yield "health.interval", "must be above 0"
     yield from _find_pipeline_problems(settings)
+
+
+def _find_inference_problems(settings: InferenceSettings) -> Iterable[tuple[str, str]]:
+    parts: dict[str, InferenceSettings | ModelSettings] = {"inference": settings}
+    parts |= {f"inference.models.{name}": own for name, own in settings.models.items()}
+    for key, item in parts.items():
+        for name in ("threads", "max_batch"):
+            if (value := getattr(item, name)) is not None and value < 1:
+                yield f"{key}.{name}", f"{value} is not 1 or more"
+        if item.deadline is not None and not 0 < item.deadline < math.inf:
+            yield f"{key}.deadline", "must be above 0"
+        for name in ("max_delay", "memory_bytes"):
+            if (value := getattr(item, name)) is not None and not 0 <= value < math.inf:
+                yield f"{key}.{name}", "must be 0 or more"
+    if not 0 < settings.load_timeout < math.inf:
+        yield "inference.load_timeout", "must be above 0"
 
 
 def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
@@ -350,6 +369,8 @@ def _keys_at(location: Sequence[int | str]) -> list[str]:
             kind = typing.get_args(kind)[0]
         elif dataclasses.is_dataclass(kind):
             kind = typing.get_type_hints(kind).get(str(part))
+        elif typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
         if isinstance(kind, types.UnionType):
             kind = typing.get_args(kind)[0]
     return [item.name for item in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []

@@ -333,6 +333,35 @@ class StoreSettings:
     """A file of this size is given up when the disk is full, so that the outbox can drain; 0 is none."""
 
 
+class OnMissing(StrEnum):
+    """What becomes of a model whose required execution provider or delegate is not there."""
+
+    FAIL = "fail"
+    DEGRADE = "degrade"
+    """The CPU runs it, and results, health and status say so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """How one model is run. What is not given is `inference`'s own."""
+
+    threads: int | None = None
+    spin: bool | None = None
+    """Threads of the runtime that wait by turning: quicker by microseconds, and a whole core while a batch runs."""
+    max_batch: int | None = None
+    max_delay: Duration | None = None
+    """Seconds that an input waits for others to make a batch with; 0 asks at once."""
+    deadline: Duration | None = None
+    memory_bytes: Size | None = None
+    priority: int = 0
+    """Where the board cannot serve all, models of a lower number are slowed and paused first."""
+    require: tuple[str, ...] = ()
+    """Execution providers, best first, such as `["tensorrt", "cuda"]`: the first that works is taken; empty is the CPU."""
+    on_missing: OnMissing = OnMissing.FAIL
+    delegates: tuple[str, ...] = ()
+    """TensorFlow Lite delegates, best first: `edgetpu`, `gpu`, or the path of a delegate's library."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceSettings:
     """Workers."""
@@ -340,12 +369,16 @@ class InferenceSettings:
     python: dict[str, str] = field(default_factory=dict)
     """Runtime to the Python interpreter that runs its workers; default is the daemon's own."""
     threads: int = 1
+    spin: bool = False
     max_batch: int = 64
+    max_delay: Duration = 0.0
     deadline: Duration = 10.0
-    """Seconds for one batch; behind it the worker is killed."""
+    """Seconds for one batch; behind it the runtime is told to stop, and then the worker is killed."""
     load_timeout: Duration = 60.0
     memory_bytes: Size = 2 * 1024**3
     """Address space of a worker (RLIMIT_AS); 0 is no limit."""
+    models: dict[str, ModelSettings] = field(default_factory=dict)
+    """Model name to what is another for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from edge_agent.inference import protocol
 from edge_agent.inference.answers import Failure, ModelInput, Scored
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.process import WorkerProcess
+from edge_agent.inference.run_plan import RunPlan
 from edge_agent.loop import Loop
-from edge_agent.settings import InferenceSettings
 from fleet_contract.manifest import GoldenSample
 from fleet_contract.reasons import Reason
 
@@ -37,12 +37,12 @@ class Candidate:
         self,
         loop: Loop,
         bundle: Bundle,
-        settings: InferenceSettings,
+        plan: RunPlan,
         timeout: float,
         on_done: Callable[[protocol.Ready | Failure], object],
     ) -> None:
         """`timeout` (seconds) covers everything: start, hashing, loading and all golden samples."""
-        self.bundle, self._settings, self._timeout = bundle, settings, timeout
+        self.bundle, self._plan, self._timeout = bundle, plan, timeout
         self.passed: protocol.Ready | None = None
         """Set while a worker that met every golden sample waits here."""
         self._done: Callable[[protocol.Ready | Failure], object] | None = on_done
@@ -51,7 +51,7 @@ class Candidate:
         self._timer = loop.call_later(timeout, self._late)
         try:
             self._worker = WorkerProcess(
-                loop, bundle, settings, lambda *_: self._next(), lambda _, failure: self._worker_ended(failure)
+                loop, bundle, plan, lambda *_: self._next(), lambda _, failure: self._worker_ended(failure)
             )
         except OSError as error:
             failure = Failure(Reason.LOAD_FAILED, f"the worker could not be started: {error}")
@@ -78,7 +78,7 @@ class Candidate:
         return self._worker
 
     def _next(self) -> None:
-        samples = self.bundle.golden[self._at : self._at + self._settings.max_batch]
+        samples = self.bundle.golden[self._at : self._at + self._plan.max_batch]
         if self._worker is None or self._done is None:
             return
         if not samples:
@@ -86,7 +86,7 @@ class Candidate:
                 self._finish(self._worker.ready)
             return
         inputs = [ModelInput(sample.window, sample.times, sample.text) for sample in samples]
-        self._worker.run(inputs, self._settings.deadline, lambda results: self._compare(samples, results))
+        self._worker.run(inputs, self._plan.deadline, lambda results: self._compare(samples, results))
 
     def _compare(self, samples: Sequence[GoldenSample], results: list[Scored]) -> None:
         failure = compare(samples, results, self._at)

@@ -9,6 +9,7 @@ from edge_agent.inference.answers import Answer, Done, Failure, ModelInput, Scor
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.process import WorkerProcess
+from edge_agent.inference.run_plan import RunPlan, resolve
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import InferenceSettings
 from fleet_contract.messages import ModelRef
@@ -56,6 +57,8 @@ class ModelHost:
         self.reference: ModelRef | None = None
         """Of what answers now, with the provider that runs it; None while nothing is loaded."""
         self._loop, self._settings = loop, settings
+        self._plan: RunPlan | None = None
+        """Of the bundle that is installed."""
         self._release = 0
         self._queue: deque[Pending] = deque()
         self._flight: list[Pending] = []
@@ -80,7 +83,8 @@ class ModelHost:
     def resume(self, bundle: Bundle, release: int) -> None:
         """Load a bundle that passed its golden samples earlier, and keep trying: what an agent does at its start."""
         self._retire()
-        self.bundle, self._release, self.reference = bundle, release, None
+        self._install(bundle, release)
+        self.reference = None
         self._backoff = BACKOFF_MIN
         self._start()
 
@@ -88,7 +92,7 @@ class ModelHost:
         """Answer from a warm worker from now on; the old one finishes its batch and is ended."""
         self._cancel_restart()
         old = self._worker
-        self.bundle, self._release = bundle, release
+        self._install(bundle, release)
         self._backoff = BACKOFF_MIN
         self._adopt(candidate.hand_over(self._ended), ready)
         # While an older one still drains, the one in between never got a batch.
@@ -134,6 +138,10 @@ class ModelHost:
             last_failure=self.last_failure,
         )
 
+    def _install(self, bundle: Bundle, release: int) -> None:
+        self.bundle, self._release = bundle, release
+        self._plan = resolve(self._settings, self.name, bundle.manifest.runtime.value)
+
     # ---- batches
 
     def _kicked(self) -> None:
@@ -141,15 +149,15 @@ class ModelHost:
         self._pump()
 
     def _pump(self) -> None:
-        worker = self._worker
+        worker, plan = self._worker, self._plan
         if self._flight or not self._queue or worker is None or worker.ready is None or worker.busy or self._stopped:
             return
-        size = 1 if self._alone else min(len(self._queue), self._settings.max_batch)
+        if plan is None:
+            raise RuntimeError("a worker without a bundle")
+        size = 1 if self._alone else min(len(self._queue), plan.max_batch)
         self._flight = [self._queue.popleft() for _ in range(size)]
         reference, bundle = self.reference, self.bundle
-        worker.run(
-            [entry.item for entry in self._flight], self._settings.deadline, lambda r: self._answered(r, reference, bundle)
-        )
+        worker.run([entry.item for entry in self._flight], plan.deadline, lambda r: self._answered(r, reference, bundle))
 
     def _answered(self, results: list[Scored], reference: ModelRef | None, bundle: Bundle | None) -> None:
         """The batch is done. `reference` and `bundle` are those that it was sent to: a switch may have come in between."""
@@ -183,10 +191,10 @@ class ModelHost:
 
     def _start(self) -> None:
         self._timer = None
-        if self.bundle is None or self._stopped:
+        if self.bundle is None or self._plan is None or self._stopped:
             return
         try:
-            self._worker = WorkerProcess(self._loop, self.bundle, self._settings, self._loaded, self._ended)
+            self._worker = WorkerProcess(self._loop, self.bundle, self._plan, self._loaded, self._ended)
         except OSError as error:
             self._restart_later(Failure(Reason.LOAD_FAILED, f"the worker could not be started: {error}"))
 

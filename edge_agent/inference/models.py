@@ -7,6 +7,7 @@ from edge_agent.inference.answers import Done, Failure, ModelInput
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.host import ModelHost, ModelStats
+from edge_agent.inference.run_plan import resolve
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
 from fleet_contract.messages import ModelRef
@@ -41,7 +42,8 @@ class Models:
             else:
                 on_done(_reference(bundle, release, outcome))
 
-        self._trials[name] = Candidate(self._loop, bundle, self._settings, timeout, done)
+        plan = resolve(self._settings, name, bundle.manifest.runtime.value)
+        self._trials[name] = Candidate(self._loop, bundle, plan, timeout, done)
 
     def cancel_test(self, name: str) -> None:
         """End a trial, or drop a candidate that has passed."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Failure, ModelInput, Scored
 from edge_agent.inference.bundle_store import Bundle, hex_of
+from edge_agent.inference.run_plan import RunPlan
 from edge_agent.loop import Loop, Timer
-from edge_agent.settings import InferenceSettings
 from fleet_contract.reasons import Reason
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def child_environment(threads: int, home: str = "/nonexistent") -> dict[str, str
     }
 
 
-def load_request(bundle: Bundle, threads: int) -> protocol.Load:
+def load_request(bundle: Bundle, plan: RunPlan) -> protocol.Load:
     """What a worker is told about a bundle."""
     manifest = bundle.manifest
     scaling = manifest.scaling
@@ -56,12 +56,16 @@ def load_request(bundle: Bundle, threads: int) -> protocol.Load:
         size=bundle.entry.size,
         runtime=manifest.runtime.value,
         runtime_min=manifest.requirements.runtime_min,
-        threads=threads,
+        threads=plan.threads,
+        spin=plan.spin,
+        require=plan.require,
+        on_missing=plan.on_missing.value,
+        delegates=plan.delegates,
         inputs=tuple(item.name for item in manifest.inputs),
         features=tuple({"op": item.op, "input": item.input, "args": item.args} for item in manifest.features),
         mean=scaling.mean if scaling else None,
         scale=scaling.scale if scaling else None,
-        input_tensor=_tensor(manifest.input_tensor.name, manifest.input_tensor.dtype, manifest.input_tensor.shape),
+        input_tensors=(_tensor(manifest.input_tensor.name, manifest.input_tensor.dtype, manifest.input_tensor.shape),),
         output_tensor=_tensor(manifest.output_tensor.name, manifest.output_tensor.dtype, manifest.output_tensor.shape),
     )
 
@@ -77,7 +81,7 @@ class WorkerProcess:
         self,
         loop: Loop,
         bundle: Bundle,
-        settings: InferenceSettings,
+        plan: RunPlan,
         on_ready: "Callable[[WorkerProcess, protocol.Ready], object]",
         on_ended: "Callable[[WorkerProcess, Failure], object]",
     ) -> None:
@@ -94,14 +98,14 @@ class WorkerProcess:
         self.ready: protocol.Ready | None = None
         ours, theirs = socket.socketpair()
         try:
-            python = settings.python.get(bundle.manifest.runtime.value, sys.executable)
-            arguments = [_PACKAGE, str(theirs.fileno()), str(settings.memory_bytes), str(os.getpid())]
+            python = plan.python or sys.executable
+            arguments = [_PACKAGE, str(theirs.fileno()), str(plan.memory_bytes), str(os.getpid())]
             self._process = subprocess.Popen(
                 [python, "-c", _START, *arguments],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=child_environment(settings.threads),
+                env=child_environment(plan.threads),
                 cwd="/",
             )
         except BaseException:
@@ -115,8 +119,8 @@ class WorkerProcess:
         loop.add_reader(ours.fileno(), self._readable)
         loop.add_reader(self._pidfd, self._exited)
         self._timer: Timer | None = None
-        self._arm(settings.load_timeout, Reason.LOAD_FAILED, f"the model was not loaded within {settings.load_timeout:g} s")
-        self._send(protocol.pack(load_request(bundle, settings.threads)))
+        self._arm(plan.load_timeout, Reason.LOAD_FAILED, f"the model was not loaded within {plan.load_timeout:g} s")
+        self._send(protocol.pack(load_request(bundle, plan)))
 
     @property
     def pid(self) -> int:

@@ -65,12 +65,18 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     runtime: str
     runtime_min: str | None
     threads: int
+    spin: bool = False
+    require: tuple[str, ...] = ()
+    """Execution providers, best first; empty is the CPU."""
+    on_missing: str = "fail"
+    """`fail` or `degrade`: what becomes of the model when none of `require` or `delegates` works."""
+    delegates: tuple[str, ...] = ()
     inputs: tuple[str, ...]
     """Names of the window's inputs, in the order of `Run`."""
     features: tuple[dict[str, Any], ...]
     mean: tuple[float, ...] | None
     scale: tuple[float, ...] | None
-    input_tensor: TensorSpec
+    input_tensors: tuple[TensorSpec, ...]
     output_tensor: TensorSpec
 
 
@@ -79,6 +85,13 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
 
     digest: str
     provider: str
+    """The execution provider that really runs the model, or most of it."""
+    placement: dict[str, float] = {}
+    """Provider to its share of the model's nodes, 0 to 1."""
+    degraded: str | None = None
+    """Why the CPU runs a model that another provider was required for; None where nothing is missing."""
+    sandbox: tuple[str, ...] = ()
+    """What holds the worker beside its limits, as far as this kernel allows it."""
     runtime_version: str
 
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_agent.inference import protocol
 from edge_agent.inference.backends import port, tflite
 from edge_agent.inference.backends.port import BackendError
-from edge_agent.inference.protocol import TensorSpec
+from edge_agent.inference.protocol import Load, TensorSpec
 from models.tflite_writer import Activation, Dense, Quantisation, write_dense
 
 WEIGHTS = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]], np.float32)
@@ -76,14 +76,33 @@ def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cas
     return chosen
 
 
+def open_model(runtime: str, model: bytes, wanted: TensorSpec, given: TensorSpec) -> port.Backend:
+    request = Load(
+        bundle="",
+        digest="",
+        offset=0,
+        size=0,
+        runtime=runtime,
+        runtime_min=None,
+        threads=1,
+        inputs=(),
+        features=(),
+        mean=None,
+        scale=None,
+        input_tensors=(wanted,),
+        output_tensor=given,
+    )
+    return port.load(request, model)
+
+
 def load(case: Case, wanted: TensorSpec = WANTED, given: TensorSpec = GIVEN) -> port.Backend:
-    return port.load(case.runtime, case.make(), wanted, given, 1)
+    return open_model(case.runtime, case.make(), wanted, given)
 
 
 def test_scores_are_those_of_the_network_whatever_the_batch(case: Case) -> None:
     backend = load(case)
     for count in (1, 5, 2, 5, 1):
-        got = port.score(backend, SAMPLES[:count], WANTED, GIVEN)
+        got = port.score(backend, {"features": SAMPLES[:count]}, GIVEN)
         assert got.dtype == np.float64
         assert got == pytest.approx(expected(SAMPLES[:count]), abs=1e-5)
 
@@ -115,28 +134,28 @@ def test_a_file_that_differs_from_its_manifest_is_refused(case: Case, wanted: Te
 @pytest.mark.parametrize("data", [b"", b"\0" * 64, b"not a model at all, only words"], ids=["empty", "zeros", "words"])
 def test_bytes_that_are_no_model_are_refused(case: Case, data: bytes) -> None:
     with pytest.raises(BackendError) as caught:
-        port.load(case.runtime, data, WANTED, GIVEN, 1)
+        open_model(case.runtime, data, WANTED, GIVEN)
     assert caught.value.reason == protocol.MODEL_FILE_INVALID
 
 
 def test_an_unknown_runtime_is_named() -> None:
     with pytest.raises(BackendError, match="'gguf' is none of onnx, tflite") as caught:
-        port.load("gguf", b"", WANTED, GIVEN, 1)
+        open_model("gguf", b"", WANTED, GIVEN)
     assert caught.value.reason == protocol.RUNTIME_MISSING
 
 
 def test_a_file_with_a_fixed_batch_is_run_in_pieces_of_it() -> None:
-    backend = port.load("onnx", onnx_file(2), WANTED, GIVEN, 1)
+    backend = open_model("onnx", onnx_file(2), WANTED, GIVEN)
     assert backend.max_batch == 2
-    assert port.score(backend, SAMPLES, WANTED, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
+    assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
 
 
 def test_quantised_edges_are_given_and_give_real_values() -> None:
     edge_in, edge_out = Quantisation(3 / 127, 0), Quantisation(1 / 256, -128)
     data = write_dense([Dense(WEIGHTS, BIAS, Activation.SOFTMAX)], quantise_input=edge_in, quantise_output=edge_out)
     wanted, given = TensorSpec("features", "int8", (-1, 3)), TensorSpec("scores", "int8", (-1, 2))
-    backend = port.load("tflite", data, wanted, given, 1)
-    got = port.score(backend, SAMPLES, wanted, given)
+    backend = open_model("tflite", data, wanted, given)
+    got = port.score(backend, {"features": SAMPLES}, given)
     assert got == pytest.approx(expected(SAMPLES), abs=0.03)
     assert len(np.unique(got)) > 4
 
@@ -151,8 +170,8 @@ def test_quantised_edges_are_given_and_give_real_values() -> None:
     ids=["none", "relu", "logistic"],
 )
 def test_the_writer_of_tflite_files_writes_each_activation(layers: list[Dense], expected_scores: Any) -> None:
-    backend = port.load("tflite", write_dense(layers), WANTED, GIVEN, 1)
-    assert port.score(backend, SAMPLES, WANTED, GIVEN) == pytest.approx(expected_scores, abs=1e-5)
+    backend = open_model("tflite", write_dense(layers), WANTED, GIVEN)
+    assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected_scores, abs=1e-5)
 
 
 def _add_foreign(model: Any) -> None:
@@ -185,7 +204,7 @@ def test_an_onnx_file_with_foreign_operators_or_external_data_never_reaches_the_
     change: Callable[[Any], None], text: str
 ) -> None:
     with pytest.raises(BackendError, match=text) as caught:
-        port.load("onnx", onnx_file(extra=change), WANTED, GIVEN, 1)
+        open_model("onnx", onnx_file(extra=change), WANTED, GIVEN)
     assert caught.value.reason == protocol.MODEL_FILE_INVALID
 
 
@@ -193,7 +212,7 @@ def test_an_onnx_file_cut_off_anywhere_is_refused_without_a_crash() -> None:
     data = onnx_file()
     for end in range(0, len(data), 7):
         with pytest.raises(BackendError):
-            port.load("onnx", data[:end], WANTED, GIVEN, 1)
+            open_model("onnx", data[:end], WANTED, GIVEN)
 
 
 def test_an_operator_that_the_runtime_does_not_know_is_a_load_failure() -> None:
@@ -201,5 +220,5 @@ def test_an_operator_that_the_runtime_does_not_know_is_a_load_failure() -> None:
         model.graph.node[1].op_type = "Softmaxx"
 
     with pytest.raises(BackendError, match="Softmaxx") as caught:
-        port.load("onnx", onnx_file(extra=rename), WANTED, GIVEN, 1)
+        open_model("onnx", onnx_file(extra=rename), WANTED, GIVEN)
     assert caught.value.reason == protocol.LOAD_FAILED

@@ -1,15 +1,17 @@
 """The port of a model runtime: bytes of a model file in, scores out. Dtype and shape checks around it are written here once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.inference import protocol
-from edge_agent.inference.protocol import TensorSpec
+from edge_agent.inference.protocol import Load, TensorSpec
 
 Scores = NDArray[np.float64]
+Feeds = Mapping[str, NDArray[Any]]
+"""Input tensor's name to its values, shape (items, *the tensor's own)."""
 
 
 class BackendError(Exception):
@@ -24,64 +26,76 @@ class Backend(Protocol):
     """One loaded model."""
 
     provider: str
-    """The execution provider that really runs the model, as the runtime reports it."""
+    """The execution provider that really runs the model, or most of it, as the runtime reports it."""
+    placement: dict[str, float]
+    """Provider to its share of the model's nodes, 0 to 1."""
+    degraded: str | None
+    """Why the CPU runs it although another provider was required; None where nothing is missing."""
     version: str
     """Of the runtime."""
     max_batch: int | None
     """The batch that the file fixes, None where it is free."""
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Scores for `batch`, float32 (items, *input_tensor.shape[1:]); real values, also where the file is quantised."""
+    def run(self, feeds: Feeds) -> NDArray[Any]:
+        """Scores for a batch; real values go in and come out, also where the file is quantised."""
+
+    def cancel(self) -> None:
+        """End the run that is under way, where the runtime can; called from another thread."""
 
 
-LoadBackend = Callable[[bytes, TensorSpec, TensorSpec, int], Backend]
-"""(model file, input tensor, output tensor, threads); raises BackendError."""
+LoadBackend = Callable[[Load, bytes], Backend]
+"""(what the daemon says of the model, the model file); raises BackendError."""
 
 
-def load_onnx(model: bytes, wanted: TensorSpec, given: TensorSpec, threads: int) -> Backend:
+def load_onnx(load: Load, model: bytes) -> Backend:
     """ONNX Runtime."""
     from edge_agent.inference.backends.onnx import OnnxBackend
 
-    return OnnxBackend(model, wanted, given, threads)
+    return OnnxBackend(load, model)
 
 
-def load_tflite(model: bytes, wanted: TensorSpec, given: TensorSpec, threads: int) -> Backend:
+def load_tflite(load: Load, model: bytes) -> Backend:
     """TensorFlow Lite or LiteRT."""
     from edge_agent.inference.backends.tflite import TfliteBackend
 
-    return TfliteBackend(model, wanted, given, threads)
+    return TfliteBackend(load, model)
 
 
 BACKENDS: dict[str, LoadBackend] = {"onnx": load_onnx, "tflite": load_tflite}
 """Runtime, as the manifest names it, to what loads it. A runtime is imported only when a model asks for it."""
 
 
-def load(runtime: str, model: bytes, wanted: TensorSpec, given: TensorSpec, threads: int) -> Backend:
+def load(load: Load, model: bytes) -> Backend:
     """Load a model file with the runtime that its manifest names; raises BackendError."""
-    if runtime not in BACKENDS:
-        raise BackendError(protocol.RUNTIME_MISSING, f"runtime {runtime!r} is none of {', '.join(sorted(BACKENDS))}")
-    return BACKENDS[runtime](model, wanted, given, threads)
+    if load.runtime not in BACKENDS:
+        raise BackendError(protocol.RUNTIME_MISSING, f"runtime {load.runtime!r} is none of {', '.join(sorted(BACKENDS))}")
+    return BACKENDS[load.runtime](load, model)
 
 
-def score(backend: Backend, vectors: NDArray[np.float32], wanted: TensorSpec, given: TensorSpec) -> Scores:
-    """Scores (items, width) of feature vectors (items, features), in as many runs as the file's batch makes necessary.
+def score(backend: Backend, feeds: Feeds, given: TensorSpec) -> Scores:
+    """Scores (items, width) of a batch, in as many runs as the file's batch makes necessary.
 
     Raises BackendError with BAD_OUTPUT when the shape of the answer is not the manifest's.
     """
-    shaped = vectors.reshape((len(vectors), *wanted.shape[1:]))
+    items = len(next(iter(feeds.values())))
     step = backend.max_batch
-    if step is None or step == len(shaped):
-        raw = backend.run(shaped)
-        check_scores(raw, len(shaped), given)
+    if step is None or step == items:
+        raw = backend.run(feeds)
+        check_scores(raw, items, given)
         return _rows(raw)
     parts = []
-    for start in range(0, len(shaped), step):
-        part = shaped[start : start + step]
-        padded = np.concatenate([part, np.repeat(part[-1:], step - len(part), axis=0)]) if len(part) < step else part
-        raw = backend.run(padded)
+    for start in range(0, items, step):
+        count = min(step, items - start)
+        raw = backend.run({name: _piece(values, start, step) for name, values in feeds.items()})
         check_scores(raw, step, given)
-        parts.append(raw[: len(part)])
+        parts.append(raw[:count])
     return _rows(np.concatenate(parts))
+
+
+def _piece(values: NDArray[Any], start: int, step: int) -> NDArray[Any]:
+    """The items from `start` on, the last one repeated up to `step` of them."""
+    part = values[start : start + step]
+    return np.concatenate([part, np.repeat(part[-1:], step - len(part), axis=0)]) if len(part) < step else part
 
 
 def _rows(raw: NDArray[Any]) -> Scores:

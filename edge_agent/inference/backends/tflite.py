@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.inference import protocol
-from edge_agent.inference.backends.port import BackendError, check_tensor
-from edge_agent.inference.protocol import TensorSpec
+from edge_agent.inference.backends.port import BackendError, Feeds, check_tensor
+from edge_agent.inference.protocol import Load
 
 PACKAGES = (("ai_edge_litert.interpreter", "ai-edge-litert"), ("tflite_runtime.interpreter", "tflite-runtime"))
 
@@ -15,40 +15,53 @@ PACKAGES = (("ai_edge_litert.interpreter", "ai-edge-litert"), ("tflite_runtime.i
 class TfliteBackend:
     """One interpreter. A quantised file is given and gives real values: scale and zero point are applied here."""
 
-    def __init__(self, model: bytes, wanted: TensorSpec, given: TensorSpec, threads: int) -> None:
+    def __init__(self, load: Load, model: bytes) -> None:
         if model[4:8] != b"TFL3":
             raise BackendError(protocol.MODEL_FILE_INVALID, "not a .tflite file: its identifier is not TFL3")
-        self._interpreter, self.version = _construct(model, threads)
+        self._interpreter, self.version = _construct(model, load.threads)
         try:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise _load_error(error) from error
         sources, results = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         names = [item["name"] for item in sources]
-        if names != [wanted.name]:
-            raise BackendError(protocol.MANIFEST_INVALID, f"the file's inputs are {names}, the manifest's is {wanted.name!r}")
+        wanted = {item.name: item for item in load.input_tensors}
+        given = load.output_tensor
+        if sorted(names) != sorted(wanted):
+            raise BackendError(
+                protocol.MANIFEST_INVALID, f"the file's inputs are {sorted(names)}, the manifest's are {sorted(wanted)}"
+            )
         named = [item for item in results if item["name"] == given.name]
         if not named:
             names = [item["name"] for item in results]
             raise BackendError(protocol.MANIFEST_INVALID, f"the file's outputs are {names}, the manifest's is {given.name!r}")
-        self._source, self._result = sources[0], named[0]
+        self._sources, self._result = {item["name"]: item for item in sources}, named[0]
         check_tensor("output", given, np.dtype(self._result["dtype"]).name, _shape(self._result))
-        check_tensor("input", wanted, np.dtype(self._source["dtype"]).name, _shape(self._source))
-        self._free = len(self._source["shape_signature"]) > 0 and self._source["shape_signature"][0] == -1
-        self.max_batch: int | None = None if self._free else int(self._source["shape"][0])
-        self._batch = int(self._source["shape"][0])
+        fixed = {check_tensor("input", wanted[item["name"]], np.dtype(item["dtype"]).name, _shape(item)) for item in sources}
+        self.max_batch: int | None = max((size for size in fixed if size is not None), default=None)
+        self._shapes = {item["name"]: tuple(int(size) for size in item["shape"]) for item in sources}
         self.provider = self._delegate()
+        self.placement: dict[str, float] = {self.provider: 1.0}
+        self.degraded: str | None = None
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def run(self, feeds: Feeds) -> NDArray[Any]:
         """See the port."""
-        index = self._source["index"]
-        if len(batch) != self._batch:
-            self._interpreter.resize_tensor_input(index, list(batch.shape))
+        resized = False
+        for name, values in feeds.items():
+            if values.shape != self._shapes[name]:
+                self._interpreter.resize_tensor_input(self._sources[name]["index"], list(values.shape))
+                self._shapes[name] = values.shape
+                resized = True
+        if resized:
             self._interpreter.allocate_tensors()
-            self._batch = len(batch)
-        self._interpreter.set_tensor(index, _quantise(batch, self._source))
+        for name, values in feeds.items():
+            source = self._sources[name]
+            self._interpreter.set_tensor(source["index"], _quantise(values, source))
         self._interpreter.invoke()
         return _dequantise(self._interpreter.get_tensor(self._result["index"]), self._result)
+
+    def cancel(self) -> None:
+        """See the port; the interpreter of Python cannot be told to stop."""
 
     def _delegate(self) -> str:
         """The interpreter applies its XNNPACK delegate by itself, to the operators that it supports; ask what became of it."""

@@ -94,7 +94,14 @@ def _load(connection: socket.socket, load: protocol.Load):  # type: ignore[no-un
         reason = protocol.RUNTIME_MISSING if isinstance(error, ImportError) else protocol.LOAD_FAILED
         connection.sendall(protocol.pack(protocol.Failed(reason=reason, detail=f"{type(error).__name__}: {error}")))
         return None
-    ready = protocol.Ready(digest=digest, provider=scorer.backend.provider, runtime_version=scorer.backend.version)
+    backend = scorer.backend
+    ready = protocol.Ready(
+        digest=digest,
+        provider=backend.provider,
+        placement=backend.placement,
+        degraded=backend.degraded,
+        runtime_version=backend.version,
+    )
     connection.sendall(protocol.pack(ready))
     return scorer
 

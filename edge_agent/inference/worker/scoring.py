@@ -25,7 +25,7 @@ class Scorer:
         self.width = int(np.prod(load.output_tensor.shape[1:]))
         self._mean = None if load.mean is None else np.array(load.mean, dtype=np.float32)
         self._scale = None if load.scale is None else np.array(load.scale, dtype=np.float32)
-        self.backend = port.load(load.runtime, model, load.input_tensor, load.output_tensor, load.threads)
+        self.backend = port.load(load, model)
         _require_version(load, self.backend.version)
 
     def score(self, run: Run, body: bytes) -> tuple[NDArray[np.float64], Faults]:
@@ -57,7 +57,9 @@ class Scorer:
     def _infer(self, vectors: NDArray[np.float32], kept: list[int], scores: NDArray[np.float64], faults: Faults) -> None:
         """Fill the rows `kept` of `scores`. Where a batch fails, its items are tried one by one."""
         try:
-            scores[kept] = port.score(self.backend, vectors, self._load.input_tensor, self._load.output_tensor)
+            tensor = self._load.input_tensors[0]
+            feeds = {tensor.name: vectors.reshape((len(vectors), *tensor.shape[1:]))}
+            scores[kept] = port.score(self.backend, feeds, self._load.output_tensor)
         except Exception as error:  # noqa: BLE001  whatever a runtime raises is a fault of these items, and reported as such
             if len(kept) == 1:
                 faults[kept[0]] = (protocol.BAD_OUTPUT, f"the model gave no scores: {error}")

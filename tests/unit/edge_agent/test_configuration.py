@@ -55,6 +55,8 @@ def test_the_example_names_every_key_there_is() -> None:
                 found.append(f"{where}{item.name}")
             elif inner is not None and where != "site.":
                 value = given[item.name]
+                if typing.get_origin(hint) is dict:
+                    value = next(iter(value.values()))
                 found += missing(inner, value[0] if isinstance(value, list) else value, f"{where}{item.name}.")
         return found
 
@@ -227,3 +229,16 @@ def test_users_default_to_the_device(tmp_path: Path) -> None:
 def test_settings_survive_the_way_from_the_child_to_the_daemon() -> None:
     settings = load(CONFIGS / "agent.example.toml")
     assert msgspec.json.decode(msgspec.json.encode(settings), type=AgentSettings) == settings
+
+
+def test_a_models_own_settings_are_checked_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "[inference.models.frost]\nthreads = 2\nmax_delay = '5ms'\nrequire = ['cuda']\n")
+    frost = load(path).inference.models["frost"]
+    assert (frost.threads, frost.max_delay, frost.require) == (2, 0.005, ("cuda",))
+    path = write(tmp_path, MINIMAL + "[inference.models.frost]\nthread = 2\n")
+    assert problems_of(path) == (f"{path}: unknown key inference.models.frost.thread; the nearest known key is 'threads'",)
+    path = write(tmp_path, MINIMAL + "[inference.models.frost]\nthreads = 0\n[inference]\ndeadline = 0\n")
+    assert problems_of(path) == (
+        f"{path}: inference.deadline: must be above 0",
+        f"{path}: inference.models.frost.threads: 0 is not 1 or more",
+    )

@@ -19,7 +19,7 @@ def test_a_worker_that_is_asked_for_a_feature_it_does_not_have_refuses_the_model
         features=({"op": "of_a_newer_release", "input": "flow", "args": {}},),
         mean=None,
         scale=None,
-        input_tensor=TensorSpec("features", "float32", (-1, 1)),
+        input_tensors=(TensorSpec("features", "float32", (-1, 1)),),
         output_tensor=TensorSpec("scores", "float32", (-1, 1)),
     )
     with pytest.raises(BackendError, match="'of_a_newer_release': no such operation") as refused:

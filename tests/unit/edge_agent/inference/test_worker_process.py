@@ -15,6 +15,7 @@ import pytest
 from edge_agent.inference import process
 from edge_agent.inference.answers import ModelInput
 from edge_agent.inference.process import WorkerProcess
+from edge_agent.inference.run_plan import resolve
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
 
@@ -27,7 +28,7 @@ _spec.loader.exec_module(support)
 
 def start(loop: Loop, bundle: Any, settings: InferenceSettings) -> WorkerProcess:
     ended: list[Any] = []
-    worker = WorkerProcess(loop, bundle, settings, lambda *_: None, lambda *event: ended.append(event))
+    worker = WorkerProcess(loop, bundle, resolve(settings, "leak", "onnx"), lambda *_: None, lambda *event: ended.append(event))
     assert loop.run_until(lambda: worker.ready is not None or bool(ended), 60)
     assert not ended, ended
     return worker
@@ -87,6 +88,7 @@ DAEMON = """
 import sys, pathlib
 from edge_agent.inference.bundle_store import BundleStore
 from edge_agent.inference.models import Models
+from edge_agent.inference.run_plan import resolve
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
 loop = Loop()
