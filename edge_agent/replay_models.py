@@ -1,20 +1,19 @@
 """The models of a replay: from bundles named on the command line, or those that are active on this device."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from edge_agent.inference.answers import Failure
-from edge_agent.inference.bundle_store import Bundle, BundleStore
+from edge_agent.inference.bundle_store import Bundle, BundleStore, open_bundle_file
 from edge_agent.inference.models import Models
 from edge_agent.journal.reader import Reader
 from edge_agent.loop import Loop
 from edge_agent.settings import AgentSettings, PipelineSettings
 from edge_agent.updates.ledger import Ledger
 from edge_agent.updates.store import LEDGER_KEY
-from fleet_contract.bundle import BundleError, read_bundle
+from fleet_contract.bundle import BundleError
 from fleet_contract.messages import ModelRef
 
 
@@ -39,14 +38,10 @@ def load_models(
 
 def open_bundle(path: Path) -> Bundle:
     """The bundle in a file; raises BundleMissing, OSError."""
-    with path.open("rb") as file:
-        try:
-            index = read_bundle(file)
-        except BundleError as error:
-            raise BundleMissing(f"{path}: {error}") from error
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Bundle(path, f"sha256:{digest}", index.manifest, index.golden, index.entries[index.manifest.file])
+    try:
+        return open_bundle_file(path)
+    except BundleError as error:
+        raise BundleMissing(f"{path}: {error}") from error
 
 
 def _active(settings: AgentSettings, model: str) -> tuple[int, Bundle]:

@@ -5,6 +5,7 @@ was computed over the bytes that run. Layout: `{root}/{model}/{SHA-256 in hex}.t
 made, on the same file system, so that storing one is a rename.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ def hex_of(digest: str) -> str:
     if not _HEX.fullmatch(text):
         raise ValueError(f"digest {digest!r}: sha256: and 64 hex digits")
     return text
+
+
+def open_bundle_file(path: Path) -> Bundle:
+    """The bundle in a file anywhere; raises BundleError and OSError."""
+    with path.open("rb") as file:
+        index = read_bundle(file)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Bundle(path, PREFIX + digest, index.manifest, index.golden, index.entries[index.manifest.file])
 
 
 class BundleStore:

@@ -144,23 +144,10 @@ class WorkerProcess:
         if self._waiting is not None or self.ready is None:
             raise RuntimeError("a worker takes one batch at a time, once it is ready")
         self._number += 1
-        lengths: list[list[int]] = []
-        body = array("d")
-        for item in items:
-            counts = []
-            for name in self._inputs:
-                column = item.values.get(name, ())
-                body.extend(math.nan if value is None else value for value in column)
-                counts.append(len(column))
-            body.extend(item.times)
-            counts.append(len(item.times))
-            lengths.append(counts)
-        if sys.byteorder == "big":
-            body.byteswap()
-        texts = [item.text for item in items] if any(item.text is not None for item in items) else None
+        request, body = run_request(self._number, self._inputs, items)
         self._waiting = (self._number, len(items), done)
         self._arm(deadline, Reason.DEADLINE_EXCEEDED, f"no answer to {len(items)} inputs within {deadline:g} s")
-        self._send(protocol.pack(protocol.Run(number=self._number, lengths=lengths, texts=texts), body.tobytes()))
+        self._send(protocol.pack(request, body))
 
     def stop(self) -> None:
         """End it without a word to `on_ended`; it is killed if it has not ended by itself soon."""
@@ -293,6 +280,25 @@ class WorkerProcess:
             self._loop.remove_writer(descriptor)
             self._socket.close()
             self._out.clear()
+
+
+def run_request(number: int, inputs: Sequence[str], items: Sequence[ModelInput]) -> tuple[protocol.Run, bytes]:
+    """The frame that asks for the scores of `items`; `inputs` are the names of the window's inputs, in order."""
+    lengths: list[list[int]] = []
+    body = array("d")
+    for item in items:
+        counts = []
+        for name in inputs:
+            column = item.values.get(name, ())
+            body.extend(math.nan if value is None else value for value in column)
+            counts.append(len(column))
+        body.extend(item.times)
+        counts.append(len(item.times))
+        lengths.append(counts)
+    if sys.byteorder == "big":
+        body.byteswap()
+    texts = [item.text for item in items] if any(item.text is not None for item in items) else None
+    return protocol.Run(number=number, lengths=lengths, texts=texts), body.tobytes()
 
 
 def read_scores(header: protocol.Scores, body: bytes, count: int) -> list[Scored]:

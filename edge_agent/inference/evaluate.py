@@ -1,0 +1,203 @@
+"""One bundle tried on a data set, by the worker's own code in a process of its own: scores, latency and memory.
+
+`python -m edge_agent.inference.evaluate BUNDLE.tar [--data SAMPLES.jsonl] [--inputs FOLDER] [--seconds S]` prints an
+`Evaluation` as JSON. It ends with status 0 also for a bundle that cannot be loaded: that is an answer. Status 1: the bundle or
+the data set cannot be read.
+"""
+
+import argparse
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from edge_agent.inference import protocol
+from edge_agent.inference.answers import Failure, ModelInput, Scored
+from edge_agent.inference.bundle_store import Bundle, hex_of, open_bundle_file
+from edge_agent.inference.candidate import compare
+from edge_agent.inference.process import child_environment, load_request, read_scores, run_request
+from edge_agent.inference.run_plan import resolve
+from edge_agent.inference.worker.__main__ import read_model
+from edge_agent.settings import InferenceSettings
+from fleet_contract.bundle import BundleError
+from fleet_contract.evaluation import DataSample, DataSetError, Evaluation, parse_data_set
+from fleet_contract.manifest import GoldenSample
+
+if TYPE_CHECKING:
+    from edge_agent.inference.backends.port import Backend, Feeds
+    from edge_agent.inference.worker.scoring import Scorer
+
+WARM_UP_RUNS: Final = 5
+FEWEST_RUNS: Final = 20
+
+
+class WatchedBackend:
+    """A backend that keeps what it was given last: the model's own inputs, with features or tokens worked out."""
+
+    def __init__(self, backend: "Backend") -> None:
+        self._backend = backend
+        self.provider, self.placement, self.degraded = backend.provider, backend.placement, backend.degraded
+        self.version, self.max_batch = backend.version, backend.max_batch
+        self.feeds: Feeds | None = None
+
+    def run(self, feeds: "Feeds") -> Any:
+        """See the port."""
+        self.feeds = feeds
+        return self._backend.run(feeds)
+
+    def cancel(self) -> None:
+        """See the port."""
+        self._backend.cancel()
+
+
+class Trial:
+    """A loaded bundle that is asked one item at a time, as a device without batches does it."""
+
+    def __init__(self, bundle: Bundle, scorer: "Scorer") -> None:
+        self._names = tuple(item.name for item in bundle.manifest.inputs)
+        self._scorer = scorer
+        self.backend = WatchedBackend(scorer.backend)
+        scorer.backend = self.backend
+        self._asked = 0
+
+    def ask(self, item: ModelInput) -> "tuple[Scored, Feeds | None]":
+        """The scores, and what the model itself was given for them."""
+        self._asked += 1
+        self.backend.feeds = None
+        request, body = run_request(self._asked, self._names, [item])
+        scores, faults = self._scorer.score(request, body)
+        answer = protocol.Scores(number=self._asked, width=self._scorer.width, faults=faults)
+        return read_scores(answer, scores.astype("<f8").tobytes(), 1)[0], self.backend.feeds
+
+    def time(self, feeds: "Sequence[Feeds]", seconds: float) -> list[float]:
+        """Seconds of single runs over `feeds` in turn, sorted; for about `seconds`, and at least FEWEST_RUNS."""
+        for turn in range(WARM_UP_RUNS):
+            self.backend.run(feeds[turn % len(feeds)])
+        taken: list[float] = []
+        end = time.perf_counter() + seconds
+        while len(taken) < FEWEST_RUNS or time.perf_counter() < end:
+            one = feeds[len(taken) % len(feeds)]
+            before = time.perf_counter()
+            self.backend.run(one)
+            taken.append(time.perf_counter() - before)
+        return sorted(taken)
+
+
+def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: float) -> Evaluation:
+    """Load the bundle, answer its golden samples, take times and memory, and then score the samples of `data`, JSON lines.
+
+    Into the folder `inputs`, if it is given, go the model's own inputs for each sample, as `{position}.npz`. Raises
+    DataSetError and OSError when the samples cannot be read.
+    """
+    plan = resolve(InferenceSettings(threads=1), bundle.manifest.name, bundle.manifest.runtime.value)
+    load = load_request(bundle, plan)
+    start_bytes = proportional_bytes()
+    # Imported only now, so that `start_bytes` is without numpy and runtime.
+    from edge_agent.inference.backends.port import BackendError
+    from edge_agent.inference.worker.scoring import Scorer
+
+    try:
+        digest, model = read_model(load)
+        if digest != hex_of(bundle.digest):
+            raise BackendError(protocol.HASH_MISMATCH, f"{bundle.path} changed while it was read")
+        trial = Trial(bundle, Scorer(load, model))
+        del model
+    except BackendError as error:
+        return Evaluation(failed=(error.reason, str(error)))
+    except (MemoryError, ImportError) as error:
+        reason = protocol.RUNTIME_MISSING if isinstance(error, ImportError) else protocol.LOAD_FAILED
+        return Evaluation(failed=(reason, f"{type(error).__name__}: {error}"))
+    answered = [trial.ask(_item(sample)) for sample in bundle.golden]
+    mismatch = compare(bundle.golden, [scored for scored, _ in answered])
+    feeds = [given for _, given in answered if given is not None]
+    taken = trial.time(feeds, seconds) if feeds else []
+    memory_bytes, peak_bytes = proportional_bytes(), most_resident_bytes()
+    # Read only now, so that a large data set is no part of the memory above.
+    samples = parse_data_set(data.read_bytes(), bundle.manifest, str(data)) if data is not None else ()
+    scored, faults = _score(trial, samples, inputs)
+    return Evaluation(
+        golden=None if mismatch is None else (mismatch.reason.value, mismatch.detail),
+        golden_difference=_largest_difference(bundle.golden, [scores for scores, _ in answered]),
+        scores=tuple(scored),
+        faults=tuple(faults),
+        latency_p50=taken[len(taken) // 2] if taken else 0.0,
+        latency_p95=taken[len(taken) * 95 // 100] if taken else 0.0,
+        runs=len(taken),
+        start_bytes=start_bytes,
+        memory_bytes=memory_bytes,
+        peak_bytes=peak_bytes,
+        provider=trial.backend.provider,
+        runtime_version=trial.backend.version,
+    )
+
+
+def _score(
+    trial: Trial, samples: Sequence[DataSample], inputs: Path | None
+) -> tuple[list[tuple[float, ...] | None], list[tuple[int, str, str]]]:
+    import numpy as np
+
+    scored: list[tuple[float, ...] | None] = []
+    faults: list[tuple[int, str, str]] = []
+    for position, sample in enumerate(samples):
+        given, feeds = trial.ask(_item(sample))
+        if isinstance(given, Failure):
+            faults.append((position, given.reason.value, given.detail))
+        scored.append(None if isinstance(given, Failure) else given)
+        if inputs is not None and feeds is not None:
+            np.savez(inputs / f"{position}.npz", **feeds)
+    return scored, faults
+
+
+def _item(sample: GoldenSample | DataSample) -> ModelInput:
+    return ModelInput(sample.window, sample.times, sample.text)
+
+
+def _largest_difference(golden: Sequence[GoldenSample], given: Sequence[Scored]) -> float | None:
+    largest = 0.0
+    for sample, scores in zip(golden, given, strict=True):
+        if isinstance(scores, Failure) or len(scores) != len(sample.scores):
+            return None
+        largest = max(largest, *(abs(one - other) for one, other in zip(scores, sample.scores, strict=True)))
+    return largest if math.isfinite(largest) else None
+
+
+def proportional_bytes() -> int:
+    """This process's share of memory (PSS): pages that several processes use are divided between them."""
+    return _kibibytes("/proc/self/smaps_rollup", "Pss:")
+
+
+def most_resident_bytes() -> int:
+    """The most memory that this process ever had resident."""
+    return _kibibytes("/proc/self/status", "VmHWM:")
+
+
+def _kibibytes(file: str, key: str) -> int:
+    with open(file, encoding="ascii") as lines:
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key)), 0)
+
+
+def main() -> int:
+    """Run it; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m edge_agent.inference.evaluate")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", type=Path, help="samples, JSON lines")
+    parser.add_argument("--inputs", type=Path, help="folder for the model's own inputs of each sample")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long single runs are timed")
+    options = parser.parse_args()
+    os.environ.update(child_environment(1))
+    try:
+        evaluation = evaluate(open_bundle_file(options.bundle), options.data, options.inputs, options.seconds)
+    except (BundleError, DataSetError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.buffer.write(msgspec.json.encode(evaluation))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
