@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Final
 
-BENCHMARKS: Final = ("event_path", "daemon_memory", "formats", "features", "outbox", "outage")
+BENCHMARKS: Final = ("event_path", "peers", "daemon_memory", "formats", "features", "outbox", "outage")
 
 
 def main() -> int:

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_agent.health.probes import memory_of
 from edge_agent.inference.bundle_store import BundleStore
 from edge_agent.journal.batch import Batch
 from edge_agent.journal.store import Store
@@ -33,6 +35,11 @@ from fleet_contract.messages import DesiredModel
 from fleet_controller.demo.brokers import find_mosquitto
 
 MODEL: Final = "bench"
+FIELD_EVENT_BYTES: Final = 256
+CONNECT_SECONDS: Final = 0.3
+"""What one of Mosquitto's clients takes to start and connect, and more."""
+MakeEvent = Callable[[int, float], bytes]
+"""(number, seconds since 1970 when it was sent) to a payload."""
 
 
 def free_port() -> int:
@@ -110,15 +117,49 @@ def event(number: int, sent: float) -> bytes:
     ).encode()
 
 
-def queue_events(port: int, count: int) -> None:
-    """Publish at QoS 1 while the device under test is away."""
-    lines = b"\n".join(event(number, 0.0) for number in range(count)) + b"\n"
-    subprocess.run(
-        ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", "bench/in", "-l", "-i", "bench-load", "-V", "5"],
-        input=lines,
-        check=True,
-        timeout=300,
-    )
+def field_event(number: int, sent: float) -> bytes:
+    """The same readings as a station in the field sends them, among others of its own: 256 bytes."""
+    document = json.loads(event(number, sent)) | {
+        "station": "north-barn-07",
+        "firmware": "2.14.3",
+        "battery": 3.61,
+        "rssi": -97,
+        "location": {"lat": 52.09, "lon": 5.12},
+        "note": "",
+    }
+    document["note"] = "." * (FIELD_EVENT_BYTES - len(json.dumps(document, separators=(",", ":"))))
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def queue_events(port: int, count: int, make: MakeEvent = event) -> None:
+    """Publish at QoS 1 while the device under test is away; each is acknowledged by the broker when this returns."""
+    lines = b"\n".join(make(number, 0.0) for number in range(count)) + b"\n"
+    subprocess.run(publish_command(port), input=lines, check=True, timeout=300)
+
+
+def publish_paced(port: int, rate: float, seconds: float, first: int, make: MakeEvent = event) -> int:
+    """Publish at `rate` events per second for a while, numbered from `first`; returns how many."""
+    count = int(rate * seconds)
+    with subprocess.Popen(publish_command(port), stdin=subprocess.PIPE, bufsize=0) as publisher:
+        if publisher.stdin is None:
+            raise RuntimeError("a publisher without a pipe")
+        time.sleep(CONNECT_SECONDS)  # what is written before it is connected would be late from the start
+        start = time.monotonic()
+        for number in range(count):
+            wait = start + number / rate - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            publisher.stdin.write(make(first + number, time.time()) + b"\n")
+        publisher.stdin.close()
+        if publisher.wait(30):
+            raise RuntimeError(f"mosquitto_pub ended with status {publisher.returncode}")
+    return count
+
+
+def publish_command(port: int) -> list[str]:
+    """A publisher in C that sends each line of its standard input at QoS 1, so that the load costs little."""
+    topic = ["-t", "bench/in", "-q", "1", "-V", "5", "-i", "bench-load"]
+    return ["mosquitto_pub", "-p", str(port), *topic, "--nodelay", "-l"]
 
 
 class Arrivals:
@@ -128,9 +169,9 @@ class Arrivals:
         self.path = folder / f"arrivals-{time.monotonic_ns()}"
         with self.path.open("wb") as output:
             self._process = subprocess.Popen(
-                ["mosquitto_sub", "-p", str(port), "-q", "0", "-t", topic, "-V", "5", "-F", "%U %p"], stdout=output
+                ["mosquitto_sub", "-p", str(port), "-q", "1", "-t", topic, "-V", "5", "-F", "%U %p"], stdout=output
             )
-        time.sleep(0.3)
+        time.sleep(CONNECT_SECONDS)
 
     def count(self) -> int:
         """Lines so far."""
@@ -142,12 +183,17 @@ class Arrivals:
 
     def latencies(self) -> list[float]:
         """Seconds from sending to arrival, read from the event's id in the result."""
-        found = []
+        return [arrived - float(match[2]) for arrived, match in self._with_ids()]
+
+    def numbers(self) -> list[int]:
+        """The number of each result's event."""
+        return [int(match[1]) for _, match in self._with_ids()]
+
+    def _with_ids(self) -> Iterator[tuple[float, re.Match[bytes]]]:
         for line in self.path.read_bytes().splitlines():
             match = re.search(rb'"(?:ids":\[)?(?:id":)?"?([0-9]+)-([0-9]+\.[0-9]{6})"', line)
             if match:
-                found.append(float(line.split(b" ", 1)[0]) - float(match[2]))
-        return found
+                yield float(line.split(b" ", 1)[0]), match
 
     def close(self) -> None:
         """End the subscriber."""
@@ -218,42 +264,66 @@ def install_model(state_dir: Path, model: Path) -> None:
     store.close()
 
 
-def write_config(folder: Path, port: int, *, model: bool, health: str = "1h") -> Path:
-    """One pipeline that answers each event."""
+def write_config(folder: Path, port: int, *, model: bool, health: str = "1h", values: str = "") -> Path:
+    """One pipeline that answers each event; `values` are the readings that it takes, each a key of the payload."""
     path = folder / "agent.toml"
+    chosen = "".join(f'values.{name} = "{name}"\n' for name in values)
     scored = f'model = "{MODEL}"\n' if model else ""
     path.write_text(
         f'device = "dut"\nstate_dir = "{folder}/state"\ncontrol_socket = "{folder}/c.sock"\nlog_level = "warning"\n'
         # what gathers before the second link is connected leaves at once: the event path is measured, not the drain
         f"[store]\ndrain_rate = 0\ndrain_jitter = 0\n"
         f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[health]\ninterval = "{health}"\n'
-        f'[[pipelines]]\nname = "bench"\n{scored}[pipelines.source]\ntopic = "bench/in"\n'
+        f'[[pipelines]]\nname = "bench"\n{scored}[pipelines.source]\ntopic = "bench/in"\n{chosen}'
     )
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What starts a process under test."""
+
+    arguments: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    """Beside what is inherited."""
 
 
 class Subject:
     """The process under test and its children."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
-        environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+    def __init__(self, command: Command, log: Path) -> None:
+        environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"} | command.environment
+        self.started = time.time()
         with log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+            self._process = subprocess.Popen(command.arguments, stdout=output, stderr=output, env=environment)
         self.process = psutil.Process(self._process.pid)
 
+    def tree(self) -> list[psutil.Process]:
+        """The process, and after it its living children."""
+        return [self.process, *self.process.children(recursive=True)]
+
     def cpu_seconds(self) -> float:
-        """User and system time of the process and its living children."""
+        """User and system time of the whole tree."""
         total = 0.0
-        for process in (self.process, *self.process.children(recursive=True)):
+        for process in self.tree():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 total += times.user + times.system
         return total
 
+    def memory_mb(self) -> list[float]:
+        """Proportional set size of each process of the tree in MB, its first process first."""
+        return [(memory_of(process.pid) or 0) / 1e6 for process in self.tree()]
+
     def stop(self) -> None:
-        """End it at once."""
+        """End it at once, the whole tree."""
+        children = self.process.children(recursive=True)
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, 10)
 
 
 def agent_command(config: Path) -> list[str]:

@@ -8,19 +8,16 @@ subjects in turn, each several times.
 import statistics
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
-from typing import Any, Final
-
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from typing import Final
 
 from benchmarks import bench_world as world
 from benchmarks.figures import Figure, write
 
 EVENTS: Final = 20_000
 PACED_SECONDS: Final = 4.0
+MAX_PACED: Final = 2000.0
+"""Events per second: a load from the same two cores must not be what is measured."""
 ROUNDS: Final = 3
 SKIP: Final = 0.1
 """Share of the results at either end that does not count: start and end of the stream."""
@@ -48,10 +45,10 @@ def measure(folder: Path, kind: str, model: Path, into: Measured) -> None:
             if kind == "scoring":
                 world.install_model(folder / "state", model)
             config = world.write_config(folder, port, model=kind == "scoring")
-            subject = world.Subject(world.agent_command(config), folder / "log")
+            subject = world.Subject(world.Command(world.agent_command(config)), folder / "log")
         else:
-            command = [sys.executable, "-m", "benchmarks.peers", kind, str(port), str(model)]
-            subject = world.Subject(command, folder / "log")
+            command = [sys.executable, "-m", "benchmarks.plain_script", kind, str(port), str(model)]
+            subject = world.Subject(world.Command(command), folder / "log")
         try:
             world.wait_for(lambda: arrivals.count() >= EVENTS * SKIP, 60)
             cpu, first = subject.cpu_seconds(), arrivals.count()
@@ -63,7 +60,8 @@ def measure(folder: Path, kind: str, model: Path, into: Measured) -> None:
             into.rate.append(rate)
             arrivals.close()
             arrivals = world.Arrivals(folder, port, "sh/v1/dut/up/result/bench" if ours else "bench/out")
-            sent = publish_paced(port, rate / 2)
+            paced = min(rate / 2, MAX_PACED)
+            sent = world.publish_paced(port, paced, PACED_SECONDS, EVENTS)
             world.wait_for(lambda: arrivals.count() >= sent, 60)
             latencies = sorted(arrivals.latencies())
             into.p50.append(statistics.median(latencies) * 1000)
@@ -71,30 +69,6 @@ def measure(folder: Path, kind: str, model: Path, into: Measured) -> None:
         finally:
             subject.stop()
             arrivals.close()
-
-
-def publish_paced(port: int, rate: float) -> int:
-    """Publish at `rate` events per second for a while; returns how many."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="bench-paced", protocol=paho.MQTTv5)
-    client.max_inflight_messages_set(0)
-    connected = threading.Event()
-    client.on_connect = lambda *_: connected.set()
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    connected.wait(10)
-    rate = min(rate, 2000.0)  # a load from the same two cores must not be what is measured
-    count = int(rate * PACED_SECONDS)
-    start = time.monotonic()
-    info: Any = None
-    for number in range(count):
-        wait = start + number / rate - time.monotonic()
-        if wait > 0:
-            time.sleep(wait)
-        info = client.publish("bench/in", world.event(EVENTS + number, time.time()), qos=1)
-    info.wait_for_publish(30)
-    client.disconnect()
-    client.loop_stop()
-    return count
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Figures: medians with their spread, printed as a table and written as JSON."""
 
 import json
+import os
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -20,6 +21,11 @@ class Figure:
     ours: Sequence[float]
     reference: Sequence[float]
     reference_name: str
+
+
+def quick() -> bool:
+    """Whether `QUICK=1` asks for one short round, to see that a benchmark works."""
+    return os.environ.get("QUICK") == "1"
 
 
 def write(name: str, figures: Sequence[Figure]) -> None:
