@@ -18,6 +18,7 @@ from edge_agent.health.reporter import Reporter, Sources, to_plain
 from edge_agent.health.systemd import Notifier, Watchdog
 from edge_agent.inference.bundle_store import BundleStore
 from edge_agent.inference.models import Models
+from edge_agent.inference.tuned import tuned_settings
 from edge_agent.journal.batch import FLEET, SITE, Batch
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
@@ -63,7 +64,7 @@ class Agent:
         self.store = Store(state_dir / "agent.db", settings.store, self.loop.post)
         self.values = StoredValues(self.store)
         self.bundles = BundleStore(state_dir / "models", settings.updates.max_bundle_bytes)
-        self.models = Models(self.loop, settings.inference)
+        self.models = Models(self.loop, tuned_settings(settings.inference, Path(settings.state_dir)))
         self.reporter = Reporter(
             Sources(
                 state_dir=settings.state_dir,

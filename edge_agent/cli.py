@@ -2,8 +2,8 @@
 
 Standard library alone, and each command imports what it needs when it is called: `edge-agent run` must stay small.
 
-Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 the payload is a dead letter (`decode`);
-4 no agent listens on the control socket.
+Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a dead letter (`decode`) or an input without
+scores (`run-model`); 4 no agent listens on the control socket.
 """
 
 import argparse
@@ -27,6 +27,7 @@ _FORMAT: Final = (
     "shelly, sparkplug, fiware, or one that a package adds"
 )
 _PRIOR: Final = "an earlier message of the stream, for formats that remember; oldest first"
+_MODEL: Final = "a model that is active on this device, or the file of a bundle"
 _EXAMPLES: Final = {
     "run": "edge-agent run --config /etc/edge-agent/agent.toml",
     "check": "edge-agent check --config agent.toml\n"
@@ -41,6 +42,12 @@ _EXAMPLES: Final = {
     "test": "edge-agent test /etc/edge-agent/tests\nedge-agent test --only frost --junit report.xml tests/",
     "deadletter": "edge-agent deadletter list --reason not_json\nedge-agent deadletter show 17\n"
     "edge-agent deadletter replay 17 20-25\nedge-agent deadletter drop --all",
+    "run-model": "edge-agent run-model frost input.json\n"
+    'echo \'{"text": "the pump is leaking"}\' | edge-agent run-model reports-1.0.0.tar -\n'
+    "edge-agent run-model reports -o json texts.jsonl",
+    "bench": "edge-agent bench frost\nedge-agent bench frost-2.0.0.tar --threads 2 --batch 16 --seconds 30 -o json",
+    "tune": "edge-agent tune frost\nedge-agent tune frost --variant frost-2.0.0-int8.tar --seconds 120\n"
+    "edge-agent tune frost-2.0.0.tar --dry-run -o json",
     "status": "edge-agent status\nedge-agent status -o json",
 }
 
@@ -59,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-agent",
         description="Runs small models on this device's sensor and text events. One daemon, configured by one TOML file.",
-        epilog="exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 dead letter; 4 no agent is running",
+        epilog="exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 dead letter, no scores; 4 no agent is running",
     )
     parser.add_argument("--version", action="version", version=f"edge-agent {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -123,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--junit", metavar="FILE", help="write a JUnit report too")
     test.add_argument("folder", metavar="DIR", help="holds the cases, *.toml (docs/trying-pipelines.md)")
     _add_output(test)
+    _add_model_commands(add)
     status = add("status", "show what the running agent does", _status)
     status.add_argument("--socket", metavar="PATH", help="the control socket (default: the configuration's)")
     _add_output(status)
@@ -130,6 +138,39 @@ def _parser() -> argparse.ArgumentParser:
     version = add("version", "print the version", _version, config=False)
     _add_output(version)
     return parser
+
+
+def _add_model_commands(add: Any) -> None:
+    run_model = add("run-model", "ask a model about inputs from a file, and print its scores", _run_model)
+    run_model.add_argument("model", metavar="MODEL", help=_MODEL)
+    run_model.add_argument(
+        "input",
+        metavar="INPUT.json",
+        help='a JSON object, an array of them, or JSON lines: {"window": {INPUT: [...]}, "times": [...]} or {"text": ...}; '
+        "- for standard input",
+    )
+    bench = add("bench", "measure a model on this device with its golden samples", _bench)
+    bench.add_argument("model", metavar="MODEL", help=_MODEL)
+    bench.add_argument("--threads", type=_positive, metavar="N", help="of the runtime (default: as the device would run it)")
+    bench.add_argument("--batch", type=_positive, metavar="N", help="inputs asked at once (default: as above)")
+    bench.add_argument("--spin", action="store_true", help="threads that wait by turning")
+    bench.add_argument("--seconds", type=_positive, default=10, metavar="N", help="how long (default: 10)")
+    tune = add("tune", "find out how this device runs a model best, and store it for the agent's next start", _tune)
+    tune.add_argument("model", metavar="MODEL", help=_MODEL)
+    tune.add_argument(
+        "--variant", action="append", default=[], metavar="BUNDLE.tar", help="another bundle of the model to compare"
+    )
+    tune.add_argument("--seconds", type=_positive, default=60, metavar="N", help="for all trials together (default: 60)")
+    tune.add_argument("--dry-run", action="store_true", help="measure and print, but store nothing")
+    for command in (run_model, bench, tune):
+        _add_output(command)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
 
 
 def _add_deadletter(parser: argparse.ArgumentParser) -> None:
@@ -251,6 +292,24 @@ def _test(options: argparse.Namespace) -> int:
         as_json=options.output == "json",
         junit=options.junit,
     )
+
+
+def _run_model(options: argparse.Namespace) -> int:
+    from edge_agent.run_model_command import run_model
+
+    return run_model(options, lambda: load_settings(options.config))
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from edge_agent.bench_command import run_bench
+
+    return run_bench(options, lambda: load_settings(options.config))
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from edge_agent.tune_command import run_tune
+
+    return run_tune(options, lambda: load_settings(options.config))
 
 
 def _status(options: argparse.Namespace) -> int:

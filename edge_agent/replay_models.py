@@ -32,7 +32,10 @@ def load_models(
             known = ", ".join(wanted) or "none"
             raise BundleMissing(f"{bundle.path} is a bundle of model {name!r}; the pipelines' models are: {known}")
     for name in wanted:
-        release, bundle = (0, given[name]) if name in given else _active(settings, name)
+        try:
+            release, bundle = (0, given[name]) if name in given else find_active(settings, name)
+        except BundleMissing as error:
+            raise BundleMissing(f"{error}: name a bundle with --bundle") from error
         _load(loop, models, bundle, release, settings.updates.test_timeout)
 
 
@@ -44,17 +47,18 @@ def open_bundle(path: Path) -> Bundle:
         raise BundleMissing(f"{path}: {error}") from error
 
 
-def _active(settings: AgentSettings, model: str) -> tuple[int, Bundle]:
+def find_active(settings: AgentSettings, model: str) -> tuple[int, Bundle]:
+    """The release that is recorded as active, with its bundle; raises BundleMissing."""
     database = Path(settings.state_dir) / "agent.db"
     if not database.exists():
-        raise BundleMissing(f"model {model!r}: {settings.state_dir} holds no agent.db: name a bundle with --bundle")
+        raise BundleMissing(f"model {model!r}: {settings.state_dir} holds no agent.db")
     reader = Reader(database)
     stored = reader.values().get(LEDGER_KEY)
     reader.close()
     ledger = msgspec.msgpack.decode(stored, type=Ledger) if stored else Ledger()
     active = ledger.active.get(model)
     if active is None:
-        raise BundleMissing(f"no release of model {model!r} is active on this device: name a bundle with --bundle")
+        raise BundleMissing(f"no release of model {model!r} is active on this device")
     try:
         return active.release, BundleStore(Path(settings.state_dir) / "models").open(model, active.digest)
     except BundleError as error:

@@ -48,7 +48,8 @@ def open_bundle_file(path: Path) -> Bundle:
         index = read_bundle(file)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Bundle(path, PREFIX + digest, index.manifest, index.golden, index.entries[index.manifest.file])
+    # absolute, because a worker runs elsewhere
+    return Bundle(path.absolute(), PREFIX + digest, index.manifest, index.golden, index.entries[index.manifest.file])
 
 
 class BundleStore:

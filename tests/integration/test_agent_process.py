@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.commands.control import ControlError, request
 from edge_agent.inference.bundle_store import Bundle, BundleStore
+from edge_agent.inference.tuned import Tuned, write_tuned
 from edge_agent.journal.batch import Batch
 from edge_agent.journal.store import Store
 from edge_agent.settings import StoreSettings
@@ -289,6 +290,25 @@ def test_the_daemon_has_imported_nothing_heavy_while_an_onnx_model_answers(agent
         tester.event(number)
     until(lambda: len(tester.on("/result/leak")) == 2, "the model answers")
     assert not FORBIDDEN & set(request(agents.socket, "modules")["modules"])
+
+
+def test_a_model_is_run_as_it_was_tuned(agents: Agents, site: Broker) -> None:
+    with_leak(agents, site.port)
+    bundle = install_leak(agents.folder / "state")
+    choice = Tuned(
+        threads=2,
+        spin=False,
+        max_batch=4,
+        version="2.0.0",
+        digest=bundle.digest,
+        latency_p95_ms=1.0,
+        per_second=900.0,
+        time="2026-01-01T00:00:00+00:00",
+    )
+    write_tuned(agents.folder / "state", {"leak": choice})
+    agents.start()
+    worker = until(lambda: next((item["pid"] for item in agents.status()["workers"] if item["pid"]), None), "a worker runs")
+    assert b"OMP_NUM_THREADS=2" in Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
 
 
 def spoil(path: Path) -> None:
