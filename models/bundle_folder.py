@@ -1,17 +1,16 @@
 """A bundle's source folder: `model.toml`, the model file and golden samples computed by the runtime that devices use."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from edge_agent.inference.worker.features import compute
 from fleet_contract.manifest import MANIFEST_NAME, Manifest, parse_golden, parse_manifest
+from fleet_controller.registry.manifest_text import manifest_toml
 from models.runtimes import Matrix, run_model
 
 MODELS: Final = Path(__file__).parent.parent / "fleet_controller" / "demo" / "models"
@@ -69,41 +68,3 @@ def write_bundle_folder(manifest: Manifest, model: bytes, golden: bytes, root: P
     for name, data in ((MANIFEST_NAME, text), (manifest.file, model), (manifest.golden, golden)):
         (folder / name).write_bytes(data)
     return folder
-
-
-def manifest_toml(manifest: Manifest) -> str:
-    """The manifest as TOML, without what is at its default."""
-    defaults = msgspec.to_builtins(Manifest(**_REQUIRED))
-    table = {key: value for key, value in msgspec.to_builtins(manifest).items() if key in _REQUIRED or value != defaults[key]}
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
-
-
-_REQUIRED: Final[dict[str, Any]] = {
-    "schema": 0,
-    "name": "",
-    "version": "",
-    "task": "",
-    "runtime": "onnx",
-    "file": "",
-    "golden": "",
-    "kind": "window",
-    "features": (),
-    "input_tensor": None,
-    "output_tensor": None,
-    "licence": "",
-}
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        pairs = [f"{_key(key)} = {_toml(item)}" for key, item in value.items() if item is not None and item != {}]
-        return "{ " + ", ".join(pairs) + " }"
-    if isinstance(value, list | tuple):
-        items = [_toml(item) for item in value]
-        flat = "[" + ", ".join(items) + "]"
-        return flat if len(flat) <= 110 else "[\n" + "".join(f"  {item},\n" for item in items) + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     UNREACHABLE = 4
     NOT_AUTHORISED = 5
     NO_ANSWER = 6
+    REFUSED = 7
 
 
 MEANING: Final = {
@@ -26,6 +27,7 @@ MEANING: Final = {
     Exit.UNREACHABLE: "the service does not answer",
     Exit.NOT_AUTHORISED: "the token is missing, unknown, or lacks the role",
     Exit.NO_ANSWER: "the device has not answered in time",
+    Exit.REFUSED: "a variant of a model was refused",
 }
 
 EPILOG: Final = "Exit codes: " + "; ".join(f"{code.value} {text}" for code, text in MEANING.items()) + "."

@@ -10,12 +10,15 @@ import typer
 from fleet_controller.cli.arguments import DryRunOption, Output, OutputOption
 from fleet_controller.cli.connection import Service
 from fleet_controller.cli.exits import EPILOG, Exit, fail
+from fleet_controller.cli.optimize import OPTIMIZE_EPILOG, optimize
 from fleet_controller.cli.output import age, console, print_json, short, show, size, table
 
 if TYPE_CHECKING:
     from fleet_controller.registry.publication import BundleFacts
 
 app = typer.Typer(help="Model bundles and their signed releases.", no_args_is_help=True, epilog=EPILOG)
+
+app.command("optimize", epilog=OPTIMIZE_EPILOG)(optimize)
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", exists=True, dir_okay=False, help="The bundle, a .tar.")]
 

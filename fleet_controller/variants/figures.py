@@ -1,0 +1,102 @@
+"""Figures of scores: how often they are right, and how near two models' scores are to each other. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet_contract.evaluation import NO_LABEL, DataSample
+from fleet_contract.manifest import Manifest
+
+DEFAULT_THRESHOLD: Final = 0.5
+Scores = Sequence[tuple[float, ...] | None]
+"""For each sample; None where the model gave none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How right the scores are. `name` is `accuracy` (share of right labels) or `r2`; 1 is perfect in both."""
+
+    name: str
+    value: float
+    samples: int
+    """That carried a right answer."""
+    mae: float | None = None
+    """Mean absolute error, of a regression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How near a variant's scores are to the source's, over all samples that both answered."""
+
+    cosine_mean: float | None
+    """None where there is a single score: the cosine of two numbers says nothing."""
+    cosine_least: float | None
+    largest_difference: float
+
+
+def quality(manifest: Manifest, samples: Sequence[DataSample], scores: Scores) -> Quality | None:
+    """How right the scores are; None when no sample says what is right. A sample without scores is a wrong answer."""
+    if not manifest.labels:
+        return _regression(samples, scores)
+    right = [_right_label(manifest, sample) for sample in samples]
+    pairs = [(wanted, given) for wanted, given in zip(right, scores, strict=True) if wanted is not None]
+    if not pairs:
+        return None
+    hits = sum(given is not None and decide(manifest, given) == wanted for wanted, given in pairs)
+    return Quality("accuracy", hits / len(pairs), len(pairs))
+
+
+def decide(manifest: Manifest, scores: Sequence[float]) -> str:
+    """The label that a device gives with the bundle's own decision: the threshold where there is one, else the highest."""
+    decision = manifest.decision
+    single = manifest.labels[0] if len(manifest.labels) == 1 else None
+    looked_at = decision.label or single
+    if looked_at is not None and (single is not None or decision.threshold is not None):
+        threshold = DEFAULT_THRESHOLD if decision.threshold is None else decision.threshold
+        if scores[manifest.labels.index(looked_at)] >= threshold:
+            return looked_at
+        if single is not None:
+            return NO_LABEL
+        others = [(score, label) for score, label in zip(scores, manifest.labels, strict=True) if label != looked_at]
+        return max(others, key=lambda item: item[0])[1]
+    return max(zip(scores, manifest.labels, strict=True), key=lambda item: item[0])[1]
+
+
+def _right_label(manifest: Manifest, sample: DataSample) -> str | None:
+    if sample.label is not None:
+        return sample.label
+    return None if sample.scores is None else decide(manifest, sample.scores)
+
+
+def _regression(samples: Sequence[DataSample], scores: Scores) -> Quality | None:
+    pairs = [(sample.scores, given) for sample, given in zip(samples, scores, strict=True) if sample.scores is not None]
+    if len(pairs) < 2:
+        return None
+    wanted: NDArray[np.float64] = np.array([right for right, _ in pairs])
+    mean = wanted.mean(axis=0)
+    # A sample without an answer counts as if the mean had been guessed.
+    given: NDArray[np.float64] = np.array([mean if answer is None else answer for _, answer in pairs])
+    spread = ((wanted - mean) ** 2).sum()
+    if spread == 0:
+        return None
+    r2 = 1 - ((wanted - given) ** 2).sum() / spread
+    return Quality("r2", float(r2), len(pairs), float(np.abs(wanted - given).mean()))
+
+
+def likeness(source: Scores, variant: Scores) -> Likeness | None:
+    """How near the scores are; None when there is no sample that both answered."""
+    pairs = [(one, other) for one, other in zip(source, variant, strict=True) if one is not None and other is not None]
+    if not pairs:
+        return None
+    first: NDArray[np.float64] = np.array([one for one, _ in pairs])
+    second: NDArray[np.float64] = np.array([other for _, other in pairs])
+    largest = float(np.abs(first - second).max())
+    if first.shape[1] == 1:
+        return Likeness(None, None, largest)
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    cosines = (first * second).sum(axis=1) / np.where(lengths == 0, 1, lengths)
+    cosines = np.where(lengths == 0, (first == second).all(axis=1), cosines)
+    return Likeness(float(cosines.mean()), float(cosines.min()), largest)

@@ -1,0 +1,199 @@
+"""Makes the variants, each with a tool that comes with ONNX Runtime. Pruning, for which it has none, is in `pruning.py`."""
+
+import contextlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from fleet_controller.variants.graph_facts import INT8_COMPUTE
+from fleet_controller.variants.kinds import Kind
+from fleet_controller.variants.pruning import prune
+
+BLOCK: Final = 32
+"""Weights that share one scale in an int4 variant."""
+
+Feeds = Mapping[str, NDArray[Any]]
+
+
+class VariantImpossible(Exception):
+    """This kind of variant cannot be made of this model; the text says why."""
+
+
+def make_variant(kind: Kind, model: ModelProto, calibration: Sequence[Feeds] = (), share: float = 0.0) -> ModelProto:
+    """A new model; `model` is left as it is. Raises VariantImpossible.
+
+    `calibration` are inputs of the model, for INT8_STATIC; `share` is how much of the hidden units PRUNED takes out, 0 to 1.
+    """
+    source = ModelProto()
+    source.CopyFrom(model)
+    with tempfile.TemporaryDirectory(prefix="fleet-optimize-") as folder, _quiet():
+        try:
+            made = _make(kind, source, calibration, share, Path(folder))
+        except VariantImpossible:
+            raise
+        except Exception as error:
+            # The tools raise whatever they stumble over: the operators of a model are not theirs to choose.
+            text = " ".join(str(error).split())
+            raise VariantImpossible(f"the tool for {kind} failed: {type(error).__name__}: {text}") from error
+    return _tidy(made)
+
+
+def _make(kind: Kind, model: ModelProto, calibration: Sequence[Feeds], share: float, folder: Path) -> ModelProto:
+    match kind:
+        case Kind.INT8:
+            return _int8(model, folder)
+        case Kind.INT8_STATIC:
+            return _int8_static(model, calibration, folder)
+        case Kind.INT4:
+            return _int4(model, folder)
+        case Kind.FP16:
+            return _fp16(model)
+        case Kind.PRUNED:
+            pruned = prune(model, share)
+            if pruned is None:
+                raise VariantImpossible(
+                    "no hidden units can be taken out: pruning needs a matrix product whose result goes through operators "
+                    f"on single elements alone into another one; this model has {_operators(model)}"
+                )
+            return pruned
+
+
+def _int8(model: ModelProto, folder: Path) -> ModelProto:
+    _require(model, ("MatMul", "Gemm", "Conv", "LSTM", "Attention", "Gather"), "int8")
+    quantize_dynamic(_prepared(model, folder), folder / "out.onnx", per_channel=True, weight_type=QuantType.QInt8)
+    return onnx.load(folder / "out.onnx")
+
+
+def _int8_static(model: ModelProto, calibration: Sequence[Feeds], folder: Path) -> ModelProto:
+    _require(model, ("MatMul", "Gemm", "Conv"), "int8-static")
+    quantize_static(
+        _prepared(model, folder),
+        folder / "out.onnx",
+        _CalibrationInputs(calibration),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,  # with int8 weights, what both x86 and Arm have quick operators for
+        weight_type=QuantType.QInt8,
+    )
+    return onnx.load(folder / "out.onnx")
+
+
+def _int4(model: ModelProto, folder: Path) -> ModelProto:
+    _require(model, ("MatMul", "Gemm"), "int4")
+    products = ONNXModel(model)
+    products.replace_gemm_with_matmul()
+    quantizer = MatMulNBitsQuantizer(
+        products.model,
+        bits=4,
+        block_size=BLOCK,
+        is_symmetric=True,
+        accuracy_level=INT8_COMPUTE,
+        op_types_to_quantize=("MatMul",),
+    )
+    quantizer.process()
+    made: ModelProto = quantizer.model.model
+    if not _with_weights(made, ("Gather",)):
+        return made
+    onnx.save(made, folder / "int4.onnx")
+    quantize_dynamic(folder / "int4.onnx", folder / "out.onnx", ["Gather"], per_channel=True, weight_type=QuantType.QInt8)
+    return onnx.load(folder / "out.onnx")
+
+
+def _fp16(model: ModelProto) -> ModelProto:
+    if not any(tensor.data_type == TensorProto.FLOAT for tensor in model.graph.initializer):
+        raise VariantImpossible(f"no float32 weights are stored apart from operators; this model has {_operators(model)}")
+    made: ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    return made
+
+
+class _CalibrationInputs(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime is not typed
+    def __init__(self, inputs: Sequence[Feeds]) -> None:
+        self._left = iter(inputs)
+
+    def get_next(self) -> Feeds | None:
+        return next(self._left, None)
+
+
+def _prepared(model: ModelProto, folder: Path) -> Path:
+    """The model as the quantisers want it: constants folded, shapes known."""
+    onnx.save(model, folder / "source.onnx")
+    prepared = folder / "prepared.onnx"
+    quant_pre_process(folder / "source.onnx", prepared, skip_symbolic_shape=True)
+    made = onnx.load(prepared)
+    _flatten_biases(made)
+    onnx.save(made, prepared)
+    return prepared
+
+
+def _flatten_biases(model: ModelProto) -> None:
+    """A bias of shape (1, n), which a Gemm takes as well as (n,), breaks the quantiser's rule for small scales."""
+    biases = {node.input[2] for node in model.graph.node if node.op_type == "Gemm" and len(node.input) > 2}
+    elsewhere = {name for node in model.graph.node if node.op_type != "Gemm" for name in node.input}
+    for tensor in model.graph.initializer:
+        if tensor.name in biases - elsewhere and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            del tensor.dims[0]
+
+
+def _require(model: ModelProto, operators: Sequence[str], kind: str) -> None:
+    if not _with_weights(model, operators):
+        raise VariantImpossible(
+            f"nothing in it can be quantised: {kind} needs {', '.join(operators)} with constant float32 weights; "
+            f"this model has {_operators(model)}"
+        )
+
+
+def _with_weights(model: ModelProto, operators: Sequence[str]) -> bool:
+    """Whether any of the operators has constant float32 weights."""
+    constants = [(item.name, item) for item in model.graph.initializer]
+    constants += [(node.output[0], node.attribute[0].t) for node in model.graph.node if node.op_type == "Constant"]
+    weights = {name for name, item in constants if item.data_type == TensorProto.FLOAT and len(item.dims) > 1}
+    return any(node.op_type in operators and weights.intersection(node.input) for node in model.graph.node)
+
+
+def _operators(model: ModelProto) -> str:
+    return ", ".join(sorted({node.op_type for node in model.graph.node}))
+
+
+def _tidy(model: ModelProto) -> ModelProto:
+    """Without the operator domains that the tools name and nobody uses: devices refuse a file that names foreign ones."""
+    used = _domains(model.graph.node) | {domain for function in model.functions for domain in _domains(function.node)}
+    kept = {item.domain: item.version for item in model.opset_import if item.domain in used}
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in kept.items())
+    del model.metadata_props[:]
+    return model
+
+
+def _domains(nodes: Any) -> set[str]:
+    found = set()
+    for node in nodes:
+        found.add("" if node.domain == "ai.onnx" else node.domain)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                found |= _domains(graph.node)
+    return found
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The tools print and log advice about themselves; what matters of it is in our own report."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
