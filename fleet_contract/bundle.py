@@ -22,6 +22,7 @@ MAX_BUNDLE_BYTES: Final = 2 * 1024**3
 MAX_ENTRIES: Final = 32
 MAX_TEXT_BYTES: Final = 8 * 1024**2
 """Of `model.toml` and the golden samples, which are read into memory."""
+MAX_TOKENIZER_BYTES: Final = 32 * 1024**2
 
 
 class BundleError(ValueError):
@@ -64,11 +65,13 @@ def read_bundle(file: BinaryIO, *, max_bytes: int = MAX_BUNDLE_BYTES) -> BundleI
     entries = _list_entries(file)
     try:
         manifest = parse_manifest(_read_text(file, entries, MANIFEST_NAME))
-        wanted = {MANIFEST_NAME, manifest.file, manifest.golden}
+        wanted = {MANIFEST_NAME, *manifest.entries}
         for name in sorted(wanted - set(entries)):
             raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r}, which the manifest names, is missing")
         for name in sorted(set(entries) - wanted):
             raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is not named by the manifest")
+        if manifest.tokenizer is not None:
+            _check_size(entries[manifest.tokenizer], MAX_TOKENIZER_BYTES)
         golden = parse_golden(_read_text(file, entries, manifest.golden), manifest)
     except ManifestError as error:
         raise BundleError(Reason.MANIFEST_INVALID, str(error)) from error
@@ -122,7 +125,11 @@ def _read_text(file: BinaryIO, entries: dict[str, BundleEntry], name: str) -> by
     entry = entries.get(name)
     if entry is None:
         raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is missing")
-    if entry.size > MAX_TEXT_BYTES:
-        raise BundleError(Reason.BUNDLE_TOO_LARGE, f"entry {name!r} has {entry.size} bytes, allowed are {MAX_TEXT_BYTES}")
+    _check_size(entry, MAX_TEXT_BYTES)
     file.seek(entry.offset)
     return file.read(entry.size)
+
+
+def _check_size(entry: BundleEntry, allowed: int) -> None:
+    if entry.size > allowed:
+        raise BundleError(Reason.BUNDLE_TOO_LARGE, f"entry {entry.name!r} has {entry.size} bytes, allowed are {allowed}")

@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from fleet_contract.manifest import InputKind, Manifest, Record
+from fleet_contract.manifest import Manifest, Record, find_misfit
+from fleet_contract.tensors import TensorSample
 
 NO_LABEL: Final = "none"
 """The right answer of a model with a single label where that label does not hold."""
@@ -27,6 +28,8 @@ class DataSample(Struct, frozen=True, kw_only=True):
     times: tuple[float, ...] = ()
     """Event times in seconds since 1970, one for each value."""
     text: str | None = None
+    tensors: dict[str, TensorSample] = {}
+    """Tensor name to its content; for a model of kind tensor."""
     label: str | None = None
     """The right label; `none` where a model with a single label should say no."""
     scores: tuple[float, ...] | None = None
@@ -84,15 +87,13 @@ def parse_data_set(data: bytes, manifest: Manifest, name: str) -> tuple[DataSamp
 
 
 def _wrong_with(sample: DataSample, manifest: Manifest) -> str | None:
-    if manifest.kind is InputKind.TEXT and (sample.text is None or sample.window):
-        return f"{manifest.name} is asked about texts: `text` and no `window` is needed"
-    names = {item.name for item in manifest.inputs}
-    if manifest.kind is InputKind.WINDOW and set(sample.window) != names:
-        return f"window: needs exactly {', '.join(sorted(names))}"
+    wrong = find_misfit(manifest, sample.window, sample.text, sample.tensors)
+    if wrong is not None:
+        return wrong
     known = (*manifest.labels, NO_LABEL) if len(manifest.labels) == 1 else manifest.labels
     if sample.label is not None and sample.label not in known:
         return f"label: {sample.label!r} is none of {', '.join(known)}" if known else "label: the model has no labels"
-    width = manifest.output_tensor.shape[-1]
-    if sample.scores is not None and len(sample.scores) != width:
+    width = manifest.width
+    if sample.scores is not None and width is not None and len(sample.scores) != width:
         return f"scores: {len(sample.scores)}, but the model gives {width}"
     return None

@@ -6,6 +6,7 @@ Unknown keys are errors here, unlike in messages: a manifest is signed and check
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,10 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from fleet_contract.features import OPERATIONS, FeatureRuleError, Reads, feature_width
+from fleet_contract.tensors import CODES, MAX_DIMENSIONS, TensorSample, misfit
 from fleet_contract.topics import check_name
 
 SCHEMA: Final = 1
 MANIFEST_NAME: Final = "model.toml"
+MAX_TOKENS: Final = 8192
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?")
 _ENTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -33,10 +36,33 @@ class Runtime(StrEnum):
 
 
 class InputKind(StrEnum):
-    """What the model is asked about: a window of readings, or one text."""
+    """What the model is asked about: a window of readings, one text, or raw tensors by their names."""
 
     WINDOW = "window"
     TEXT = "text"
+    TENSOR = "tensor"
+
+
+class Pooling(StrEnum):
+    """How an output for each token becomes one for the text."""
+
+    NONE = "none"
+    MEAN = "mean"
+    """The mean over the text's tokens, without padding."""
+    CLS = "cls"
+    """The first token's."""
+
+
+class Activation(StrEnum):
+    """What is done to the numbers of the last dimension."""
+
+    NONE = "none"
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+
+
+TOKEN_TENSORS: Final = ("input_ids", "attention_mask", "token_type_ids")
+"""What a tokenizer can fill; a text encoder's file has the first and may have the others."""
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,12 +70,19 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tensor(Record, frozen=True, kw_only=True):
-    """A tensor of the model file. `-1` in the shape is the batch; the first dimension is always the batch."""
+    """A tensor of the model file. The first dimension is always the batch; -1 is a free size."""
 
     name: str
     dtype: str
     """As numpy names it: `float32`, `int8`, `int64`."""
     shape: tuple[int, ...]
+
+
+class Tokens(Record, frozen=True, kw_only=True):
+    """How texts are cut for a text encoder."""
+
+    max_length: int = 128
+    """Tokens of one text, the special ones included; what is behind is left out."""
 
 
 class Feature(Record, frozen=True, kw_only=True):
@@ -109,16 +142,28 @@ class Manifest(Record, frozen=True, kw_only=True):
     file: str
     """The model file's entry in the bundle."""
     golden: str
-    """The golden samples' entry in the bundle: JSON, see `fleet_contract.golden`."""
+    """The golden samples' entry in the bundle: JSON, an array of `GoldenSample`."""
     kind: InputKind
     window: int = 1
     """How many events the model was trained on; the least number that a window must hold to be scored."""
     inputs: tuple[WindowInput, ...] = ()
-    features: tuple[Feature, ...]
+    features: tuple[Feature, ...] = ()
     scaling: Scaling | None = None
-    input_tensor: Tensor
+    input_tensor: Tensor | None = None
+    """What the features fill; every size behind the batch is fixed."""
+    input_tensors: tuple[Tensor, ...] = ()
+    """What a model takes that is not fed by features: the tokens of a text, or raw tensors. One of the two keys is needed."""
+    tokenizer: str | None = None
+    """The tokenizer's entry in the bundle, as the package tokenizers writes it; for kind `text` with `input_tensors`."""
+    tokens: Tokens = Tokens()
     output_tensor: Tensor
-    """Scores, shape (batch, labels) or (batch, 1)."""
+    """Scores, shape (batch, labels) or (batch, 1); (batch, tokens, width) where `pooling` takes the tokens together. Of kind
+    `tensor` any shape, in which sizes may be free."""
+    pooling: Pooling = Pooling.NONE
+    activation: Activation = Activation.NONE
+    """Done after `pooling`."""
+    normalise: bool = False
+    """Whether the numbers of the last dimension are at last divided by their Euclidean length."""
     labels: tuple[str, ...] = ()
     decision: Decision = Decision()
     requirements: Requirements = Requirements()
@@ -130,6 +175,22 @@ class Manifest(Record, frozen=True, kw_only=True):
     """Which data, and how it was held out."""
     trained_on: str = ""
 
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The bundle's entries beside the manifest."""
+        return (self.file, self.golden) if self.tokenizer is None else (self.file, self.golden, self.tokenizer)
+
+    @property
+    def file_inputs(self) -> tuple[Tensor, ...]:
+        """The inputs of the model file, whichever key names them."""
+        return self.input_tensors if self.input_tensor is None else (self.input_tensor,)
+
+    @property
+    def width(self) -> int | None:
+        """How many scores an answer has; None where the output's size is free."""
+        sizes = self.output_tensor.shape[-1:] if self.pooling is not Pooling.NONE else self.output_tensor.shape[1:]
+        return None if -1 in sizes else math.prod(sizes)
+
     def check(self) -> None:
         """Raise ManifestError where the manifest contradicts itself."""
         if self.schema != SCHEMA:
@@ -140,45 +201,101 @@ class Manifest(Record, frozen=True, kw_only=True):
             raise ManifestError(str(error)) from error
         if not _VERSION.fullmatch(self.version):
             raise ManifestError(f"version: {self.version!r} is not of the form 1.2.3 or 1.2.3-label")
-        for key, entry in (("file", self.file), ("golden", self.golden)):
-            if not _ENTRY.fullmatch(entry) or entry == MANIFEST_NAME:
-                raise ManifestError(f"{key}: {entry!r} is not a plain file name")
-        if self.file == self.golden:
-            raise ManifestError("golden: must be another entry than file")
-        if not self.features:
-            raise ManifestError("features: at least one is needed")
-        if self.kind is InputKind.WINDOW and not self.inputs:
-            raise ManifestError("inputs: a model on windows needs at least one")
-        if self.kind is InputKind.TEXT and self.inputs:
-            raise ManifestError("inputs: a model on text has none")
+        self._check_entries()
         names = [item.name for item in self.inputs]
         if len(set(names)) != len(names):
             raise ManifestError("inputs: a name stands twice")
-        for position, feature in enumerate(self.features):
-            if feature.input is not None and feature.input not in names:
-                raise ManifestError(f"features[{position}].input: {feature.input!r} is not one of inputs")
-        given = self._features_width()
         if self.window < 1:
             raise ManifestError("window: at least 1")
         if len(set(self.labels)) != len(self.labels):
             raise ManifestError("labels: a label stands twice")
-        for key, tensor in (("input_tensor", self.input_tensor), ("output_tensor", self.output_tensor)):
-            if len(tensor.shape) < 2 or any(size < 1 for size in tensor.shape[1:]):
-                raise ManifestError(f"{key}.shape: a batch dimension and fixed positive dimensions behind it")
-        taken = math.prod(self.input_tensor.shape[1:])
-        if given != taken:
-            raise ManifestError(f"input_tensor.shape: takes {taken} values, but the features give {given}")
-        outputs = self.output_tensor.shape[-1]
-        if self.labels and outputs != len(self.labels):
-            raise ManifestError(f"output_tensor.shape: {outputs} scores, but {len(self.labels)} labels")
+        if (self.input_tensor is None) == (not self.input_tensors):
+            raise ManifestError("input_tensor: either this or input_tensors is needed")
+        if self.kind is InputKind.WINDOW and not self.inputs:
+            raise ManifestError("inputs: a model on windows needs at least one")
+        if self.kind is not InputKind.WINDOW and self.inputs:
+            raise ManifestError(f"inputs: a model of kind {self.kind} has none")
+        if self.input_tensor is not None:
+            self._check_features(self.input_tensor, names)
+        else:
+            self._check_input_tensors()
+        self._check_output()
         if self.decision.label is not None and self.decision.label not in self.labels:
             raise ManifestError(f"decision.label: {self.decision.label!r} is not one of labels")
+
+    def _check_entries(self) -> None:
+        entries = [("file", self.file), ("golden", self.golden)]
+        if self.tokenizer is not None:
+            entries.append(("tokenizer", self.tokenizer))
+        taken = {MANIFEST_NAME}
+        for key, entry in entries:
+            if not _ENTRY.fullmatch(entry) or entry == MANIFEST_NAME:
+                raise ManifestError(f"{key}: {entry!r} is not a plain file name")
+            if entry in taken:
+                raise ManifestError(f"{key}: {entry!r} is another entry already")
+            taken.add(entry)
+
+    def _check_features(self, tensor: Tensor, names: list[str]) -> None:
+        if self.kind is InputKind.TENSOR:
+            raise ManifestError("input_tensor: a model of kind tensor has input_tensors")
+        if self.tokenizer is not None:
+            raise ManifestError("tokenizer: only a model with input_tensors has one")
+        if not self.features:
+            raise ManifestError("features: at least one is needed")
+        for position, feature in enumerate(self.features):
+            if feature.input is not None and feature.input not in names:
+                raise ManifestError(f"features[{position}].input: {feature.input!r} is not one of inputs")
+        given = self._features_width()
+        _check_tensor("input_tensor", tensor, free=False)
+        taken = math.prod(tensor.shape[1:])
+        if given != taken:
+            raise ManifestError(f"input_tensor.shape: takes {taken} values, but the features give {given}")
         if self.scaling is not None:
-            width = self.input_tensor.shape[-1]
+            width = tensor.shape[-1]
             if len(self.scaling.mean) != width or len(self.scaling.scale) != width:
                 raise ManifestError(f"scaling: mean and scale need {width} values, as input_tensor has")
             if any(value == 0 for value in self.scaling.scale):
                 raise ManifestError("scaling.scale: a zero")
+
+    def _check_input_tensors(self) -> None:
+        if self.features or self.scaling is not None:
+            raise ManifestError("features: they and scaling fill input_tensor, not input_tensors")
+        if self.kind is InputKind.WINDOW:
+            raise ManifestError("input_tensors: a model on windows has input_tensor, which its features fill")
+        names = [tensor.name for tensor in self.input_tensors]
+        if len(set(names)) != len(names):
+            raise ManifestError("input_tensors: a name stands twice")
+        for position, tensor in enumerate(self.input_tensors):
+            _check_tensor(f"input_tensors[{position}]", tensor, free=True)
+        if (self.tokenizer is None) == (self.kind is InputKind.TEXT):
+            raise ManifestError("tokenizer: needed by, and only by, a model of kind text with input_tensors")
+        if self.kind is InputKind.TEXT:
+            self._check_tokens(names)
+
+    def _check_tokens(self, names: list[str]) -> None:
+        if not 1 <= self.tokens.max_length <= MAX_TOKENS:
+            raise ManifestError(f"tokens.max_length: 1 to {MAX_TOKENS}")
+        if TOKEN_TENSORS[0] not in names or not set(names) <= set(TOKEN_TENSORS):
+            known = ", ".join(TOKEN_TENSORS[1:])
+            raise ManifestError(f"input_tensors: a tokenizer fills {TOKEN_TENSORS[0]} and, if they are there, {known}")
+        for position, tensor in enumerate(self.input_tensors):
+            if len(tensor.shape) != 2 or tensor.shape[1] not in (-1, self.tokens.max_length):
+                raise ManifestError(f"input_tensors[{position}].shape: batch and tokens, -1 or tokens.max_length of them")
+            if tensor.dtype not in ("int32", "int64"):
+                raise ManifestError(f"input_tensors[{position}].dtype: tokens are int32 or int64")
+
+    def _check_output(self) -> None:
+        shape = self.output_tensor.shape
+        pooled = self.pooling is not Pooling.NONE
+        _check_tensor("output_tensor", self.output_tensor, free=pooled or self.kind is InputKind.TENSOR)
+        if pooled:
+            if self.tokenizer is None:
+                raise ManifestError("pooling: only a model with a tokenizer has tokens to pool")
+            if len(shape) != 3 or shape[-1] < 1:
+                raise ManifestError("output_tensor.shape: pooling takes (batch, tokens, a fixed width)")
+        if self.labels and self.width != len(self.labels):
+            scores = "a free number of" if self.width is None else self.width
+            raise ManifestError(f"output_tensor.shape: {scores} scores, but {len(self.labels)} labels")
 
     def _features_width(self) -> int:
         given = 0
@@ -192,6 +309,16 @@ class Manifest(Record, frozen=True, kw_only=True):
         return given
 
 
+def _check_tensor(key: str, tensor: Tensor, *, free: bool) -> None:
+    if tensor.dtype not in CODES:
+        raise ManifestError(f"{key}.dtype: {tensor.dtype!r} is none of {', '.join(CODES)}")
+    if not 2 <= len(tensor.shape) <= MAX_DIMENSIONS + 1:
+        raise ManifestError(f"{key}.shape: a batch dimension and 1 to {MAX_DIMENSIONS} dimensions behind it")
+    if any(size < 1 and not (free and size == -1) for size in tensor.shape[1:]):
+        sizes = "positive sizes, or -1 where free" if free else "fixed positive sizes"
+        raise ManifestError(f"{key}.shape: behind the batch {sizes}")
+
+
 def parse_manifest(data: bytes) -> Manifest:
     """Parse and check `model.toml`; raises ManifestError naming the key."""
     try:
@@ -203,15 +330,40 @@ def parse_manifest(data: bytes) -> Manifest:
     return manifest
 
 
+def find_misfit(
+    manifest: Manifest, window: Mapping[str, object], text: str | None, tensors: Mapping[str, TensorSample]
+) -> str | None:
+    """Why a sample is not what the model is asked about, or None."""
+    kind = manifest.kind
+    if kind is InputKind.TEXT and (text is None or window or tensors):
+        return f"{manifest.name} is asked about texts: `text` and no window or tensors is needed"
+    names = sorted(item.name for item in manifest.inputs)
+    if kind is InputKind.WINDOW and (sorted(window) != names or text is not None or tensors):
+        return f"window: needs exactly {', '.join(names)}"
+    if kind is InputKind.TENSOR:
+        names = sorted(item.name for item in manifest.input_tensors)
+        if sorted(tensors) != names or window or text is not None:
+            return f"tensors: needs exactly {', '.join(names)}"
+        for wanted in manifest.input_tensors:
+            sample = tensors[wanted.name]
+            wrong = misfit(sample.dtype, sample.shape, wanted.dtype, wanted.shape)
+            if wrong is not None:
+                return f"tensors.{wanted.name}: {wrong}"
+    return None
+
+
 class GoldenSample(Record, frozen=True, kw_only=True):
-    """One input with the answer that the model must give: raw window or text in, scores out, preprocessing included."""
+    """One input with the answer that the model must give: raw window, text or tensors in, scores out."""
 
     window: dict[str, tuple[float | None, ...]] = {}
     """Input name to its values, oldest first; for a model on windows."""
     times: tuple[float, ...] = ()
     """Event times in seconds since 1970, one for each value; empty where no feature needs them."""
     text: str | None = None
+    tensors: dict[str, TensorSample] = {}
+    """Tensor name to its content; for a model of kind tensor."""
     scores: tuple[float, ...]
+    """In C order, where the output has several dimensions."""
     tolerance: float = 1e-3
     """Largest absolute difference of a score."""
 
@@ -224,14 +376,12 @@ def parse_golden(data: bytes, manifest: Manifest) -> tuple[GoldenSample, ...]:
         raise ManifestError(f"{manifest.golden}: {error}") from error
     if not samples:
         raise ManifestError(f"{manifest.golden}: at least one golden sample is needed")
-    names = {item.name for item in manifest.inputs}
-    width = manifest.output_tensor.shape[-1]
+    width = manifest.width
     for position, sample in enumerate(samples):
         where = f"{manifest.golden}[{position}]"
-        if manifest.kind is InputKind.TEXT and (sample.text is None or sample.window):
-            raise ManifestError(f"{where}: a text and no window is needed")
-        if manifest.kind is InputKind.WINDOW and set(sample.window) != names:
-            raise ManifestError(f"{where}.window: needs exactly {sorted(names)}")
-        if len(sample.scores) != width:
-            raise ManifestError(f"{where}.scores: {len(sample.scores)}, but the model gives {width}")
+        wrong = find_misfit(manifest, sample.window, sample.text, sample.tensors)
+        if wrong is not None:
+            raise ManifestError(f"{where}.{wrong}" if wrong.startswith(("window:", "tensors")) else f"{where}: {wrong}")
+        if not sample.scores or (width is not None and len(sample.scores) != width):
+            raise ManifestError(f"{where}.scores: {len(sample.scores)}, but the model gives {width or 'at least one'}")
     return samples

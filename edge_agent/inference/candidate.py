@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from edge_agent.inference import protocol
-from edge_agent.inference.answers import Failure, ModelInput, Scored
+from edge_agent.inference.answers import Failure, Scored, to_input
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.process import WorkerProcess
 from edge_agent.inference.run_plan import RunPlan
@@ -85,7 +85,7 @@ class Candidate:
             if self._worker.ready is not None:
                 self._finish(self._worker.ready)
             return
-        inputs = [ModelInput(sample.window, sample.times, sample.text) for sample in samples]
+        inputs = [to_input(sample) for sample in samples]
         self._worker.run(inputs, self._plan.deadline, lambda results: self._compare(samples, results))
 
     def _compare(self, samples: Sequence[GoldenSample], results: list[Scored]) -> None:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from edge_agent.inference import protocol
-from edge_agent.inference.answers import Failure, ModelInput, Scored
+from edge_agent.inference.answers import Failure, ModelInput, Scored, to_input
 from edge_agent.inference.bundle_store import Bundle, hex_of, open_bundle_file
 from edge_agent.inference.candidate import compare
-from edge_agent.inference.process import child_environment, load_request, read_scores, run_request
+from edge_agent.inference.process import child_environment, input_names, load_request, read_scores, run_request
 from edge_agent.inference.run_plan import resolve
 from edge_agent.inference.worker.__main__ import read_model
 from edge_agent.settings import InferenceSettings
@@ -59,7 +59,7 @@ class Trial:
     """A loaded bundle that is asked one item at a time, as a device without batches does it."""
 
     def __init__(self, bundle: Bundle, scorer: "Scorer") -> None:
-        self._names = tuple(item.name for item in bundle.manifest.inputs)
+        self._names = input_names(bundle.manifest)
         self._scorer = scorer
         self.backend = WatchedBackend(scorer.backend)
         scorer.backend = self.backend
@@ -70,9 +70,8 @@ class Trial:
         self._asked += 1
         self.backend.feeds = None
         request, body = run_request(self._asked, self._names, [item])
-        scores, faults = self._scorer.score(request, body)
-        answer = protocol.Scores(number=self._asked, width=self._scorer.width, faults=faults)
-        return read_scores(answer, scores.astype("<f8").tobytes(), 1)[0], self.backend.feeds
+        answer, parts = self._scorer.answer(request, b"".join(body))
+        return read_scores(answer, b"".join(parts), 1)[0], self.backend.feeds
 
     def time(self, feeds: "Sequence[Feeds]", seconds: float) -> list[float]:
         """Seconds of single runs over `feeds` in turn, sorted; for about `seconds`, and at least FEWEST_RUNS."""
@@ -112,7 +111,7 @@ def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: fl
     except (MemoryError, ImportError) as error:
         reason = protocol.RUNTIME_MISSING if isinstance(error, ImportError) else protocol.LOAD_FAILED
         return Evaluation(failed=(reason, f"{type(error).__name__}: {error}"))
-    answered = [trial.ask(_item(sample)) for sample in bundle.golden]
+    answered = [trial.ask(to_input(sample)) for sample in bundle.golden]
     mismatch = compare(bundle.golden, [scored for scored, _ in answered])
     feeds = [given for _, given in answered if given is not None]
     taken = trial.time(feeds, seconds) if feeds else []
@@ -144,17 +143,13 @@ def _score(
     scored: list[tuple[float, ...] | None] = []
     faults: list[tuple[int, str, str]] = []
     for position, sample in enumerate(samples):
-        given, feeds = trial.ask(_item(sample))
+        given, feeds = trial.ask(to_input(sample))
         if isinstance(given, Failure):
             faults.append((position, given.reason.value, given.detail))
-        scored.append(None if isinstance(given, Failure) else given)
+        scored.append(None if isinstance(given, Failure) else tuple(given))
         if inputs is not None and feeds is not None:
             np.savez(inputs / f"{position}.npz", **feeds)
     return scored, faults
-
-
-def _item(sample: GoldenSample | DataSample) -> ModelInput:
-    return ModelInput(sample.window, sample.times, sample.text)
 
 
 def _largest_difference(golden: Sequence[GoldenSample], given: Sequence[Scored]) -> float | None:

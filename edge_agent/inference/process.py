@@ -12,16 +12,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_agent.inference import protocol
-from edge_agent.inference.answers import Failure, ModelInput, Scored
+from edge_agent.inference.answers import Failure, ModelInput, Scored, TensorValue
 from edge_agent.inference.bundle_store import Bundle, hex_of
 from edge_agent.inference.run_plan import RunPlan
+from edge_agent.inference.shared_memory import SharedMemory
 from edge_agent.loop import Loop, Timer
+from fleet_contract.manifest import InputKind, Manifest, Tensor
 from fleet_contract.reasons import Reason
+from fleet_contract.tensors import element_bytes
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
 _STOP_SECONDS = 2.0
+_RELEASE_SECONDS = 1.0
+"""For so long shared memory stays allocated for the next batch: allocating it again takes three times as long as filling it."""
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 # The interpreter may be another one, with its own packages and without ours: it is shown the folder of `edge_agent` alone,
 # because the folder around it would bring the daemon's compiled packages with it.
@@ -65,13 +70,13 @@ def load_request(bundle: Bundle, plan: RunPlan) -> protocol.Load:
         features=tuple({"op": item.op, "input": item.input, "args": item.args} for item in manifest.features),
         mean=scaling.mean if scaling else None,
         scale=scaling.scale if scaling else None,
-        input_tensors=(_tensor(manifest.input_tensor.name, manifest.input_tensor.dtype, manifest.input_tensor.shape),),
-        output_tensor=_tensor(manifest.output_tensor.name, manifest.output_tensor.dtype, manifest.output_tensor.shape),
+        input_tensors=tuple(_tensor(item) for item in manifest.file_inputs),
+        output_tensor=_tensor(manifest.output_tensor),
     )
 
 
-def _tensor(name: str, dtype: str, shape: tuple[int, ...]) -> protocol.TensorSpec:
-    return protocol.TensorSpec(name, dtype, shape)
+def _tensor(tensor: Tensor) -> protocol.TensorSpec:
+    return protocol.TensorSpec(tensor.name, tensor.dtype, tensor.shape)
 
 
 class WorkerProcess:
@@ -87,22 +92,24 @@ class WorkerProcess:
     ) -> None:
         """Start it. Raises OSError when the interpreter cannot be started."""
         self._loop = loop
-        self._inputs = tuple(item.name for item in bundle.manifest.inputs)
+        self._inputs = input_names(bundle.manifest)
         self._on_ready, self._on_ended = on_ready, on_ended
-        self._reader = protocol.Reader()
         self._out = bytearray()
         self._number = 0
         self._waiting: tuple[int, int, Callable[[list[Scored]], object]] | None = None
         self._verdict: Failure | None = None
         self._stopped = False
         self.ready: protocol.Ready | None = None
+        self._memory = SharedMemory.create()
+        self._reader = protocol.Reader(self._memory)
         ours, theirs = socket.socketpair()
         try:
             python = plan.python or sys.executable
-            arguments = [_PACKAGE, str(theirs.fileno()), str(plan.memory_bytes), str(os.getpid())]
+            shared = self._memory.for_worker
+            arguments = [_PACKAGE, str(theirs.fileno()), str(plan.memory_bytes), str(os.getpid()), *map(str, shared)]
             self._process = subprocess.Popen(
                 [python, "-c", _START, *arguments],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *shared],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=child_environment(plan.threads),
@@ -110,6 +117,7 @@ class WorkerProcess:
             )
         except BaseException:
             ours.close()
+            self._memory.close()
             raise
         finally:
             theirs.close()
@@ -119,6 +127,7 @@ class WorkerProcess:
         loop.add_reader(ours.fileno(), self._readable)
         loop.add_reader(self._pidfd, self._exited)
         self._timer: Timer | None = None
+        self._release_timer: Timer | None = None
         self._arm(plan.load_timeout, Reason.LOAD_FAILED, f"the model was not loaded within {plan.load_timeout:g} s")
         self._send(protocol.pack(load_request(bundle, plan)))
 
@@ -144,10 +153,24 @@ class WorkerProcess:
         if self._waiting is not None or self.ready is None:
             raise RuntimeError("a worker takes one batch at a time, once it is ready")
         self._number += 1
-        request, body = run_request(self._number, self._inputs, items)
+        try:
+            frame = protocol.pack(*run_request(self._number, self._inputs, items), self._memory)
+        except protocol.ProtocolError as error:
+            self._run_less(items, deadline, done, str(error))
+            return
         self._waiting = (self._number, len(items), done)
         self._arm(deadline, Reason.DEADLINE_EXCEEDED, f"no answer to {len(items)} inputs within {deadline:g} s")
-        self._send(protocol.pack(request, body))
+        self._send(frame)
+
+    def _run_less(
+        self, items: Sequence[ModelInput], deadline: float, done: Callable[[list[Scored]], object], trouble: str
+    ) -> None:
+        """The batch is larger than a frame may be: half of it, and then the other half."""
+        if len(items) == 1:
+            self._loop.post(done, [Failure(Reason.TOO_LARGE, f"the input makes {trouble}")])
+            return
+        half = len(items) // 2
+        self.run(items[:half], deadline, lambda first: self.run(items[half:], deadline, lambda rest: done(first + rest)))
 
     def stop(self) -> None:
         """End it without a word to `on_ended`; it is killed if it has not ended by itself soon."""
@@ -233,6 +256,8 @@ class WorkerProcess:
             results = read_scores(header, body, count)
             self._waiting = None
             self._disarm()
+            if self._memory.held and self._release_timer is None:
+                self._release_timer = self._loop.call_later(_RELEASE_SECONDS, self._release)
             done(results)
         elif not self._stopped:
             raise protocol.ProtocolError(f"{type(header).__name__} is out of place")
@@ -273,7 +298,19 @@ class WorkerProcess:
             self._timer.cancel()
             self._timer = None
 
+    def _release(self) -> None:
+        """Give the shared memory back between two batches, or look again later."""
+        self._release_timer = None
+        if self.busy:
+            self._release_timer = self._loop.call_later(_RELEASE_SECONDS, self._release)
+        else:
+            self._memory.release()
+
     def _close_socket(self) -> None:
+        if self._release_timer is not None:
+            self._release_timer.cancel()
+            self._release_timer = None
+        self._memory.close()
         descriptor = self._socket.fileno()
         if descriptor >= 0:
             self._loop.remove_reader(descriptor)
@@ -282,8 +319,17 @@ class WorkerProcess:
             self._out.clear()
 
 
-def run_request(number: int, inputs: Sequence[str], items: Sequence[ModelInput]) -> tuple[protocol.Run, bytes]:
-    """The frame that asks for the scores of `items`; `inputs` are the names of the window's inputs, in order."""
+def input_names(manifest: Manifest) -> tuple[str, ...] | None:
+    """The names of the window's inputs, in order; None for a model that is asked with tensors."""
+    return None if manifest.kind is InputKind.TENSOR else tuple(item.name for item in manifest.inputs)
+
+
+def run_request(
+    number: int, inputs: Sequence[str] | None, items: Sequence[ModelInput]
+) -> tuple[protocol.Run, list[protocol.Buffer]]:
+    """The frame that asks for the scores of `items`, its body in parts; `inputs` as `input_names` gives them."""
+    if inputs is None:
+        return _tensors_request(number, items)
     lengths: list[list[int]] = []
     body = array("d")
     for item in items:
@@ -298,25 +344,55 @@ def run_request(number: int, inputs: Sequence[str], items: Sequence[ModelInput])
     if sys.byteorder == "big":
         body.byteswap()
     texts = [item.text for item in items] if any(item.text is not None for item in items) else None
-    return protocol.Run(number=number, lengths=lengths, texts=texts), body.tobytes()
+    return protocol.Run(number=number, lengths=lengths, texts=texts), [memoryview(body)]
+
+
+def _tensors_request(number: int, items: Sequence[ModelInput]) -> tuple[protocol.Run, list[protocol.Buffer]]:
+    tensors: list[list[protocol.TensorPart]] = []
+    body: list[protocol.Buffer] = []
+    for item in items:
+        own = []
+        for name, value in item.tensors.items():
+            own.append(protocol.TensorPart(name, value.dtype, value.shape, memoryview(value.data).nbytes))
+            body.append(value.data)
+        tensors.append(own)
+    return protocol.Run(number=number, lengths=[[] for _ in items], texts=None, tensors=tensors), body
 
 
 def read_scores(header: protocol.Scores, body: bytes, count: int) -> list[Scored]:
-    """One entry for each of `count` items; raises ProtocolError when the body has another size."""
+    """One entry for each of `count` items; raises ProtocolError when the body is not what the header says."""
+    given = _rows(header.width, body, count) if header.outputs is None else _tensors(header.outputs, body, count)
+    results: list[Scored] = []
+    for position, scores in enumerate(given):
+        fault = header.faults.get(position)
+        results.append(scores if fault is None else Failure(_reason(fault[0], Reason.BAD_OUTPUT), fault[1]))
+    return results
+
+
+def _rows(width: int, body: bytes, count: int) -> list[tuple[float, ...]]:
     scores = array("d")
-    if len(body) != count * header.width * 8:
-        raise protocol.ProtocolError(f"{len(body)} bytes for {count} items of {header.width} scores")
+    if len(body) != count * width * 8:
+        raise protocol.ProtocolError(f"{len(body)} bytes for {count} items of {width} scores")
     scores.frombytes(body)
     if sys.byteorder == "big":
         scores.byteswap()
-    results: list[Scored] = []
-    for position in range(count):
-        fault = header.faults.get(position)
-        if fault is not None:
-            results.append(Failure(_reason(fault[0], Reason.BAD_OUTPUT), fault[1]))
-        else:
-            results.append(tuple(scores[position * header.width : (position + 1) * header.width]))
-    return results
+    return [tuple(scores[position * width : (position + 1) * width]) for position in range(count)]
+
+
+def _tensors(outputs: Sequence[protocol.TensorPart], body: bytes, count: int) -> list[TensorValue]:
+    if len(outputs) != count or sum(part.size for part in outputs) != len(body):
+        raise protocol.ProtocolError(f"{len(body)} bytes in {len(outputs)} outputs for {count} items")
+    values, at = [], 0
+    for part in outputs:
+        try:
+            right = part.size == math.prod(part.shape) * element_bytes(part.dtype) and min(part.shape, default=0) >= 0
+        except ValueError as error:
+            raise protocol.ProtocolError(f"an output: {error}") from error
+        if not right:
+            raise protocol.ProtocolError(f"an output of {part.size} bytes, {part.dtype} {part.shape}")
+        values.append(TensorValue(part.dtype, part.shape, body[at : at + part.size]))
+        at += part.size
+    return values
 
 
 def _reason(code: str, otherwise: Reason) -> Reason:

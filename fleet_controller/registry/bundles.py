@@ -33,7 +33,7 @@ def build_bundle(folder: Path, target: Path) -> BundleFacts:
         try:
             with tarfile.open(fileobj=file, mode="w:", format=tarfile.USTAR_FORMAT) as tar:
                 _add(tar, MANIFEST_NAME, io.BytesIO(manifest_bytes), len(manifest_bytes))
-                for name in sorted((manifest.file, manifest.golden)):
+                for name in sorted(manifest.entries):
                     with (folder / name).open("rb") as source:
                         _add(tar, name, source, source.seek(0, 2))
             file.flush()

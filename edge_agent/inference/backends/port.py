@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from edge_agent.inference import protocol
 from edge_agent.inference.protocol import Load, TensorSpec
 
-Scores = NDArray[np.float64]
 Feeds = Mapping[str, NDArray[Any]]
 """Input tensor's name to its values, shape (items, *the tensor's own)."""
 
@@ -72,8 +71,8 @@ def load(load: Load, model: bytes) -> Backend:
     return BACKENDS[load.runtime](load, model)
 
 
-def score(backend: Backend, feeds: Feeds, given: TensorSpec) -> Scores:
-    """Scores (items, width) of a batch, in as many runs as the file's batch makes necessary.
+def score(backend: Backend, feeds: Feeds, given: TensorSpec) -> NDArray[Any]:
+    """The output for a batch, shape (items, *the output's own), in as many runs as the file's batch makes necessary.
 
     Raises BackendError with BAD_OUTPUT when the shape of the answer is not the manifest's.
     """
@@ -82,14 +81,14 @@ def score(backend: Backend, feeds: Feeds, given: TensorSpec) -> Scores:
     if step is None or step == items:
         raw = backend.run(feeds)
         check_scores(raw, items, given)
-        return _rows(raw)
+        return raw
     parts = []
     for start in range(0, items, step):
         count = min(step, items - start)
         raw = backend.run({name: _piece(values, start, step) for name, values in feeds.items()})
         check_scores(raw, step, given)
         parts.append(raw[:count])
-    return _rows(np.concatenate(parts))
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _piece(values: NDArray[Any], start: int, step: int) -> NDArray[Any]:
@@ -98,17 +97,11 @@ def _piece(values: NDArray[Any], start: int, step: int) -> NDArray[Any]:
     return np.concatenate([part, np.repeat(part[-1:], step - len(part), axis=0)]) if len(part) < step else part
 
 
-def _rows(raw: NDArray[Any]) -> Scores:
-    rows: Scores = raw.reshape(len(raw), -1).astype(np.float64)
-    return rows
-
-
 def check_scores(raw: NDArray[Any], items: int, given: TensorSpec) -> None:
-    """Raise BackendError with BAD_OUTPUT unless `raw` is (items, *the manifest's shape)."""
-    if tuple(raw.shape) != (items, *given.shape[1:]):
-        raise BackendError(
-            protocol.BAD_OUTPUT, f"output {given.name!r} has shape {tuple(raw.shape)}, not {(items, *given.shape[1:])}"
-        )
+    """Raise BackendError with BAD_OUTPUT unless `raw` is (items, *the manifest's shape), in which -1 is any size."""
+    wanted = (items, *given.shape[1:])
+    if len(raw.shape) != len(wanted) or any(want not in (-1, size) for size, want in zip(raw.shape, wanted)):  # noqa: B905
+        raise BackendError(protocol.BAD_OUTPUT, f"output {given.name!r} has shape {tuple(raw.shape)}, not {wanted}")
 
 
 def check_tensor(role: str, want: TensorSpec, dtype: str, shape: tuple[Any, ...]) -> int | None:

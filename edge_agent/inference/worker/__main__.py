@@ -1,6 +1,7 @@
 """The worker's life: limits, load, score until the daemon goes away.
 
-Arguments: socket descriptor, memory limit in bytes (0 is none), the parent's pid.
+Arguments: socket descriptor, memory limit in bytes (0 is none), the parent's pid, and the descriptors of the shared memory that
+is written and that is read.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import socket
 import sys
 
 from edge_agent.inference import protocol
+from edge_agent.inference.shared_memory import SharedMemory
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 1024 * 1024
@@ -23,6 +25,8 @@ def limit(memory_bytes: int, parent: int) -> None:
     """No core dumps (they hold people's data), few descriptors, bounded memory, and no life without the daemon."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_FILES, _MAX_FILES))
+    # What it writes into shared memory is no part of its address space.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (protocol.MAX_FRAME_BYTES, protocol.MAX_FRAME_BYTES))
     if memory_bytes:
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -51,9 +55,9 @@ def read_model(load: protocol.Load) -> "tuple[str, bytes]":
     return digest.hexdigest(), bytes(model)
 
 
-def serve(connection: socket.socket) -> None:
+def serve(connection: socket.socket, memory: SharedMemory) -> None:
     """Answer frames until the other side closes."""
-    reader = protocol.Reader()
+    reader = protocol.Reader(memory)
     scorer = None
     while True:
         data = connection.recv(_CHUNK)
@@ -70,9 +74,9 @@ def serve(connection: socket.socket) -> None:
                 if scorer is None:
                     return
             elif isinstance(header, protocol.Run) and scorer is not None:
-                scores, faults = scorer.score(header, body)
-                answer = protocol.Scores(number=header.number, width=scorer.width, faults=faults)
-                connection.sendall(protocol.pack(answer, scores.astype("<f8").tobytes()))
+                answer, parts = scorer.answer(header, body)
+                connection.sendall(protocol.pack(answer, parts, memory))
+                del header, body, frame, answer, parts  # large ones would stay until the next batch comes
             else:
                 raise protocol.ProtocolError(f"{type(header).__name__} is out of place")
 
@@ -108,11 +112,11 @@ def _load(connection: socket.socket, load: protocol.Load):  # type: ignore[no-un
 
 def main() -> None:
     """Run the worker."""
-    descriptor, memory_bytes, parent = (int(argument) for argument in sys.argv[1:4])
+    descriptor, memory_bytes, parent, writes, reads = (int(argument) for argument in sys.argv[1:6])
     limit(memory_bytes, parent)
     # Both errors say that the daemon is gone or has replaced this worker.
     with socket.socket(fileno=descriptor) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        serve(connection)
+        serve(connection, SharedMemory(writes, reads))
 
 
 if __name__ == "__main__":

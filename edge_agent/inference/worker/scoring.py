@@ -1,4 +1,4 @@
-"""From the items of one batch to scores: features, scaling, model; a faulty item costs itself alone."""
+"""From the items of one batch to the answer: feeds, model, postprocessing; a faulty item costs itself alone."""
 
 from typing import Any
 
@@ -7,73 +7,71 @@ from numpy.typing import NDArray
 
 from edge_agent.inference import protocol
 from edge_agent.inference.backends import port
-from edge_agent.inference.protocol import Load, Run
-from edge_agent.inference.worker.features import FeatureError, FeatureSpecError, compute, require_known
+from edge_agent.inference.protocol import Buffer, Load, Run, Scores, TensorPart
+from edge_agent.inference.worker.feature_feeds import FeatureFeeds
+from edge_agent.inference.worker.feeds import Faults, Group, ToFeeds
+from edge_agent.inference.worker.tensor_feeds import TensorFeeds
 
-Faults = dict[int, tuple[str, str]]
+Rows = NDArray[Any]
+"""The model's output for several items, the items in the first dimension."""
 
 
 class Scorer:
     """One loaded model with its preprocessing. Raises BackendError when features, tensors and file do not fit each other."""
 
     def __init__(self, load: Load, model: bytes) -> None:
-        self._load = load
-        try:
-            require_known(load.features)
-        except FeatureSpecError as error:
-            raise port.BackendError(protocol.MANIFEST_INVALID, str(error)) from error
-        self.width = int(np.prod(load.output_tensor.shape[1:]))
-        self._mean = None if load.mean is None else np.array(load.mean, dtype=np.float32)
-        self._scale = None if load.scale is None else np.array(load.scale, dtype=np.float32)
+        self._given = load.output_tensor
+        self._raw = not load.features
+        self._to_feeds: ToFeeds = TensorFeeds(load) if self._raw else FeatureFeeds(load)
+        self._width = int(np.prod(load.output_tensor.shape[1:]))
         self.backend = port.load(load, model)
         _require_version(load, self.backend.version)
 
-    def score(self, run: Run, body: bytes) -> tuple[NDArray[np.float64], Faults]:
-        """Scores (items, width) and the faults of single items; the rows of faulty items are zero."""
-        faults: Faults = {}
-        vectors: list[NDArray[np.float32]] = []
-        kept: list[int] = []
-        values = np.frombuffer(body, dtype="<f8")
-        at = 0
-        for position, lengths in enumerate(run.lengths):
-            window: dict[str, Any] = {}
-            for name, count in zip(self._load.inputs, lengths):  # noqa: B905
-                window[name] = values[at : at + count]
-                at += count
-            times = values[at : at + lengths[-1]]
-            at += lengths[-1]
-            try:
-                vectors.append(self._vector(window, times, run.texts[position] if run.texts else None))
-                kept.append(position)
-            except FeatureError as error:
-                faults[position] = (protocol.WRONG_SHAPE, str(error))
-        scores = np.zeros((len(run.lengths), self.width))
-        if kept:
-            self._infer(np.stack(vectors), kept, scores, faults)
-            for position in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
-                faults[int(position)] = (protocol.BAD_OUTPUT, f"scores {scores[position].tolist()} are not finite")
-        return scores, faults
+    def answer(self, run: Run, body: bytes) -> tuple[Scores, list[Buffer]]:
+        """The answer to a batch, and its body in parts."""
+        groups, faults = self._to_feeds(run, body)
+        results: list[tuple[list[int], Rows]] = []
+        for group in groups:
+            self._infer(group, results, faults)
+        for positions, rows in results:
+            finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+            for row in np.flatnonzero(~finite):
+                first = rows[row].reshape(-1)[:8].tolist()
+                faults[positions[row]] = (protocol.BAD_OUTPUT, f"not all scores are finite: {first}")
+        if self._raw:
+            return _tensors(run, results, faults)
+        scores = np.zeros((len(run.lengths), self._width), "<f8")
+        for positions, rows in results:
+            scores[positions] = rows.reshape(len(rows), -1)
+        return Scores(number=run.number, width=self._width, faults=faults), [scores.data]
 
-    def _infer(self, vectors: NDArray[np.float32], kept: list[int], scores: NDArray[np.float64], faults: Faults) -> None:
-        """Fill the rows `kept` of `scores`. Where a batch fails, its items are tried one by one."""
+    def _infer(self, group: Group, results: list[tuple[list[int], Rows]], faults: Faults) -> None:
+        """Add the rows of a group to `results`. Where it fails, its items are tried one by one."""
         try:
-            tensor = self._load.input_tensors[0]
-            feeds = {tensor.name: vectors.reshape((len(vectors), *tensor.shape[1:]))}
-            scores[kept] = port.score(self.backend, feeds, self._load.output_tensor)
+            rows = port.score(self.backend, group.feeds, self._given)
         except Exception as error:  # noqa: BLE001  whatever a runtime raises is a fault of these items, and reported as such
-            if len(kept) == 1:
-                faults[kept[0]] = (protocol.BAD_OUTPUT, f"the model gave no scores: {error}")
+            if len(group) == 1:
+                faults[group.positions[0]] = (protocol.BAD_OUTPUT, f"the model gave no scores: {error}")
                 return
-            for row, position in enumerate(kept):
-                self._infer(vectors[row : row + 1], [position], scores, faults)
+            for row in range(len(group)):
+                self._infer(group.single(row), results, faults)
+            return
+        results.append((group.positions, rows))
 
-    def _vector(self, window: dict[str, Any], times: Any, text: str | None) -> NDArray[np.float32]:
-        vector = compute(self._load.features, window, times, text)
-        if self._mean is not None and self._scale is not None:
-            vector = (vector - self._mean) / self._scale
-        if not np.isfinite(vector).all():
-            raise FeatureError("a feature is not finite")
-        return vector
+
+def _tensors(run: Run, results: list[tuple[list[int], Rows]], faults: Faults) -> tuple[Scores, list[Buffer]]:
+    """Each item's output as it is, in the dtype of the file."""
+    given = {position: row for positions, rows in results for position, row in zip(positions, rows)}  # noqa: B905
+    outputs: list[TensorPart] = []
+    parts: list[Buffer] = []
+    for position in range(len(run.lengths)):
+        if position in faults:
+            outputs.append(TensorPart("", "uint8", (0,), 0))
+            continue
+        row = np.ascontiguousarray(given[position], given[position].dtype.newbyteorder("<"))
+        outputs.append(TensorPart("", row.dtype.name, row.shape, row.nbytes))
+        parts.append(row.reshape(-1).view(np.uint8).data)
+    return Scores(number=run.number, width=0, faults=faults, outputs=outputs), parts
 
 
 LITERT = "ai-edge-litert"

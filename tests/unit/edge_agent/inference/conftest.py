@@ -72,18 +72,20 @@ GOLDEN = [{"window": {"flow": [1.0, 3.0]}, "times": [0.0, 1.0], "scores": [8.0]}
 """For weights 2 and 1: 2 * last + mean."""
 
 
-def write_bundle(path: Path, model: bytes, golden: Any, **changes: Any) -> str:
+def write_entries(path: Path, entries: dict[str, bytes]) -> str:
     """Write a tar and return its digest."""
     with tarfile.open(path, "w") as tar:
-        for name, data in (
-            ("model.toml", manifest_text(**changes).encode()),
-            ("model.bin", model),
-            ("golden.json", json.dumps(golden).encode()),
-        ):
+        for name, data in entries.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
     return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_bundle(path: Path, model: bytes, golden: Any, **changes: Any) -> str:
+    """Write a bundle and return its digest."""
+    entries = {"model.toml": manifest_text(**changes).encode(), "model.bin": model, "golden.json": json.dumps(golden).encode()}
+    return write_entries(path, entries)
 
 
 @pytest.fixture

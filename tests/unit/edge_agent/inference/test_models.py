@@ -150,12 +150,12 @@ def test_a_score_that_is_not_finite_is_a_bad_output_of_its_item_alone(loop: Loop
 WORKER_WITH_A_FLAW = """
 import os, sys, types, runpy, time
 package = types.ModuleType("edge_agent"); package.__path__ = [sys.argv[1]]; sys.modules["edge_agent"] = package
-from edge_agent.inference.worker import scoring
-inner = scoring.Scorer._vector
+from edge_agent.inference.worker import feature_feeds
+inner = feature_feeds.FeatureFeeds._vector
 def flawed(self, window, times, text):
     if float(window["flow"][-1]) == 666: {flaw}
     return inner(self, window, times, text)
-scoring.Scorer._vector = flawed
+feature_feeds.FeatureFeeds._vector = flawed
 sys.argv = sys.argv[1:]
 runpy.run_module("edge_agent.inference.worker", run_name="__main__", alter_sys=True)
 """

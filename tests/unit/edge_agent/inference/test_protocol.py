@@ -19,7 +19,7 @@ ROOM = Path(edge_agent.inference.__file__).parent
 @given(st.lists(st.tuples(st.integers(0, 2**31), st.binary(max_size=200)), max_size=5), st.integers(1, 50))
 def test_frames_survive_any_cut_of_the_stream(frames: list[tuple[int, bytes]], step: int) -> None:
     headers = [Scores(number=number, width=1, faults={0: ("bad_output", "x")}) for number, _ in frames]
-    stream = b"".join(pack(header, body) for header, (_, body) in zip(headers, frames, strict=True))
+    stream = b"".join(pack(header, [body]) for header, (_, body) in zip(headers, frames, strict=True))
     reader, got = Reader(), []
     for start in range(0, len(stream), step):
         reader.feed(stream[start : start + step])
@@ -69,6 +69,7 @@ def test_scores_are_read_with_the_faults_of_single_items() -> None:
         ROOM.parent / "__init__.py",
         ROOM / "__init__.py",
         ROOM / "protocol.py",
+        ROOM / "shared_memory.py",
         *ROOM.glob("worker/*.py"),
         *ROOM.glob("backends/*.py"),
     ],
@@ -84,5 +85,5 @@ def test_what_runs_in_the_worker_is_python_310_and_imports_nothing_of_the_daemon
             assert not name.startswith(("fleet_contract", "fleet_controller", "tomllib"))
             if name.startswith("edge_agent") and name != "edge_agent.inference":
                 assert name.startswith(
-                    ("edge_agent.inference.worker", "edge_agent.inference.backends", "edge_agent.inference.protocol")
+                    tuple(f"edge_agent.inference.{name}" for name in ("worker", "backends", "protocol", "shared_memory"))
                 )
