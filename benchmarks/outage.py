@@ -25,6 +25,7 @@ import psutil
 from benchmarks.figures import FOLDER, Figure, write
 from edge_agent.engine import Engine
 from edge_agent.inference.answers import Answer, Failure, ModelInput
+from edge_agent.inference.input_queue import Lane
 from edge_agent.journal.batch import FLEET
 from edge_agent.journal.store import Store
 from edge_agent.link.port import NO_PROPERTIES, Delivery
@@ -132,7 +133,14 @@ class Site:
 class NoModels:
     """No pipeline here asks any."""
 
-    def submit(self, name: str, item: ModelInput, done: Callable[[Answer | Failure], object]) -> None:
+    def submit(
+        self,
+        name: str,
+        item: ModelInput,
+        done: Callable[[Answer | Failure], object],
+        lane: Lane | None = None,
+        sensor: str = "",
+    ) -> None:
         """As `Models.submit`."""
         raise AssertionError(name)
 

@@ -272,10 +272,18 @@ class Agent:
             "models": [to_plain(item) for item in self._model_states()],
             "updates": [to_plain(item) for item in self.updater.reports()],
             "workers": [
-                {"model": item.model, "pid": item.pid, "queue": item.queue, "inferences": item.inferences}
+                {
+                    "model": item.model,
+                    "pid": item.pid,
+                    "queue": item.queue,
+                    "inferences": item.inferences,
+                    "batching": item.batching.value,
+                    "max_batch": item.max_batch,
+                }
                 for item in self.models.stats()
             ],
             "pipelines": [item.name for item in self.settings.pipelines],
+            "queues": self.engine.queues.states(),
             "journal_rows": counts.journal_rows,
             "outbox_rows": counts.outbox_rows,
             "outbox_bytes": counts.outbox_bytes,

@@ -33,6 +33,7 @@ from edge_agent.settings import (
     JoinSettings,
     ModelSettings,
     PipelineSettings,
+    QueuePolicy,
     WindowKind,
     WindowSettings,
 )
@@ -128,6 +129,8 @@ def _find_inference_problems(settings: InferenceSettings) -> Iterable[tuple[str,
         for name in ("max_delay", "memory_bytes"):
             if (value := getattr(item, name)) is not None and not 0 <= value < math.inf:
                 yield f"{key}.{name}", "must be 0 or more"
+    if settings.max_threads is not None and settings.max_threads < 1:
+        yield "inference.max_threads", f"{settings.max_threads} is not 1 or more"
     if not 0 < settings.load_timeout < math.inf:
         yield "inference.load_timeout", "must be above 0"
 
@@ -159,6 +162,7 @@ def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]
         if pipeline.join is not None:
             yield from _find_join_problems(key, pipeline.join, pipeline.window)
         yield from _find_window_problems(key, pipeline.window)
+        yield from _find_queue_problems(key, pipeline)
         for name, text in find_decision_problems(pipeline.decision, has_model=pipeline.model is not None):
             yield f"{key}.decision.{name}", text
     yield from _find_circles(settings.pipelines)
@@ -267,6 +271,22 @@ def _find_window_problems(key: str, window: WindowSettings) -> Iterable[tuple[st
         for name in ("delay", "lateness"):
             if getattr(window, name) > 0:
                 yield f"{key}.{name}", "a window of kind count is fed in order of arrival and does not wait"
+
+
+def _find_queue_problems(key: str, pipeline: PipelineSettings) -> Iterable[tuple[str, str]]:
+    queue, key = pipeline.queue, f"{key}.queue"
+    if queue.policy is QueuePolicy.HOLD:
+        if queue.max_windows is not None:
+            yield f"{key}.max_windows", "policy hold keeps what the journal holds; policies drop_oldest and sample have a bound"
+        return
+    if pipeline.model is None:
+        yield f"{key}.policy", "a pipeline without a model has no windows that wait"
+    if queue.max_windows is None:
+        yield f"{key}.max_windows", f"is needed for policy {queue.policy}"
+    elif queue.max_windows < 1:
+        yield f"{key}.max_windows", f"{queue.max_windows} is not 1 or more"
+    if queue.one_in < 2:
+        yield f"{key}.one_in", f"{queue.one_in} is not 2 or more"
 
 
 def _missing_file(key: str, name: str | None) -> Iterable[tuple[str, str]]:

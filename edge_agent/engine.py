@@ -21,10 +21,7 @@ from edge_agent.ingest.identity import identify, packet_key, sample_id
 from edge_agent.ingest.kept import from_kept
 from edge_agent.ingest.recent import Taken, tagged
 from edge_agent.ingest.samples import to_samples
-from edge_agent.journal.batch import (
-    OutboxRow,
-    unpack_properties,
-)
+from edge_agent.journal.batch import OutboxRow, unpack_properties
 from edge_agent.journal.errors import StoreError
 from edge_agent.link.port import Delivery
 from edge_agent.loop import Loop
@@ -36,6 +33,7 @@ from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.pipeline.quality import OF_EVENTS, count_names
 from edge_agent.pipeline.question import find_misfit, to_model_input
 from edge_agent.pipeline.windows import DROPPED, ClosedWindow, Event, Fed
+from edge_agent.queues import Queues
 from edge_agent.refusing import Refusals
 from edge_agent.settings import AgentSettings, WindowKind
 from edge_agent.sources import Route, Routes
@@ -110,6 +108,7 @@ class Engine:
             on_broken=on_broken,
         )
         self._giving = Giving(settings.device, pipelines, self._commits, self.counters, outputs)
+        self.queues = Queues(settings.pipelines, self.counters, self.notes.write, loop)
         self._refusals = Refusals(self._commits, self.counters, self.notes.dead_letter)
         self._refiring: list[tuple[Pipeline, ClosedWindow]] | None = None
         """While the journal is read: windows that fire again."""
@@ -401,16 +400,19 @@ class Engine:
             self._finish(pipeline, window, closer, decided, None)
             return
         self.scoring += 1
-        self._models.submit(settings.model, question, lambda answer: self._answered(pipeline, window, asked, closer, answer))
+        lane = self.queues.lanes.get(settings.name)
+        self._models.submit(
+            settings.model, question, lambda answer: self._answered(pipeline, window, asked, closer, answer), lane, window.key
+        )
 
     def _answered(
         self, pipeline: Pipeline, window: ClosedWindow, asked: ClosedWindow, closer: Taking, answer: Answer | Failure
     ) -> None:
         self.scoring -= 1
         outcome: Decided | Failure
+        settings = pipeline.settings
         if isinstance(answer, Answer):
             manifest = answer.manifest
-            settings = pipeline.settings
             misfit = find_misfit(asked, settings.inputs, manifest, settings.decision.label)
             if misfit is None:
                 try:
@@ -422,7 +424,8 @@ class Engine:
         else:
             outcome = answer
         if isinstance(outcome, Failure):
-            self._refusals.window(asked, outcome.reason, outcome.detail, pipeline.settings.name)
+            if not self.queues.dropped(settings.name, outcome):
+                self._refusals.window(asked, outcome.reason, outcome.detail, settings.name)
             self._finish(pipeline, window, closer, None, None)
         else:
             self._finish(pipeline, window, closer, outcome, answer.model if isinstance(answer, Answer) else None)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from edge_agent.inference.answers import Answer, Failure, ModelInput
+from edge_agent.inference.input_queue import Lane
 from edge_agent.journal.batch import Batch, Counts, JournalRow
 from edge_agent.journal.errors import StoreError
 from edge_agent.link.port import Delivery
@@ -23,7 +24,14 @@ class SiteLink(Protocol):
 class Scorer(Protocol):
     """What is needed of the inference room."""
 
-    def submit(self, name: str, item: ModelInput, done: Callable[[Answer | Failure], object]) -> None: ...
+    def submit(
+        self,
+        name: str,
+        item: ModelInput,
+        done: Callable[[Answer | Failure], object],
+        lane: Lane | None = None,
+        sensor: str = "",
+    ) -> None: ...
 
 
 class EventStore(Protocol):

@@ -18,7 +18,7 @@ from edge_agent.link.port import Delivery
 from edge_agent.loop import Loop
 from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.recording import Recorded
-from edge_agent.settings import AgentSettings, PipelineSettings
+from edge_agent.settings import AgentSettings, PipelineSettings, QueueSettings
 from fleet_contract.topics import Up, up
 
 MAX_SCORING: Final = 512
@@ -97,6 +97,8 @@ class Replay:
         self._on_dead_letter = on_dead_letter
         self._patience = settings.inference.deadline * 10
         self._pipelines = {up(settings.device, Up.RESULT, item.name): item.name for item in pipelines}
+        # how fast a device was does not matter here: each window is scored
+        pipelines = [replace(item, queue=QueueSettings()) for item in pipelines]
         settings = replace(settings, pipelines=tuple(pipelines), store=replace(settings.store, commit_delay=0.0))
         store = PassingStore(loop.post, self._show)
         self._engine = Engine(settings, loop, store, [Pipeline(item) for item in pipelines], models, wall=None)

@@ -277,6 +277,27 @@ class JoinSettings:
     """Method `resample`: what stands for the values in a cell."""
 
 
+class QueuePolicy(StrEnum):
+    """What becomes of windows that a model does not answer as fast as they come."""
+
+    HOLD = "hold"
+    """They wait, and when the journal is full the events stay at the broker."""
+    DROP_OLDEST = "drop_oldest"
+    SAMPLE = "sample"
+    """Of those beyond the bound one in `one_in` of each sensor is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """Windows of one pipeline that wait for its model. What is dropped is counted and told of in a note."""
+
+    policy: QueuePolicy = QueuePolicy.HOLD
+    max_windows: int | None = None
+    """The bound; policy `hold` has none but the journal's."""
+    one_in: int = 10
+    """Policy `sample`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
     """Source, window, model, decision, output: a pipeline is a value."""
@@ -289,6 +310,7 @@ class PipelineSettings:
     join: JoinSettings | None = None
     model: str | None = None
     """None gives the readings themselves, one result for each window."""
+    queue: QueueSettings = field(default_factory=QueueSettings)
     inputs: dict[str, str] = field(default_factory=dict)
     """Model input to the name of the reading; an input that is not listed takes the reading of its own name."""
     decision: DecisionSettings = field(default_factory=DecisionSettings)
@@ -377,6 +399,8 @@ class InferenceSettings:
     load_timeout: Duration = 60.0
     memory_bytes: Size = 2 * 1024**3
     """Address space of a worker (RLIMIT_AS); 0 is no limit."""
+    max_threads: int | None = None
+    """CPU threads that may run batches at once, of all models together; None: as many as there are CPUs."""
     models: dict[str, ModelSettings] = field(default_factory=dict)
     """Model name to what is another for it."""
 

@@ -38,6 +38,8 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     BAD_OUTPUT = "bad_output"
     POISON_INPUT = "poison_input"
+    WINDOWS_DROPPED = "windows_dropped"
+    WINDOWS_SAMPLED = "windows_sampled"
     # events
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
@@ -89,6 +91,8 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.DEADLINE_EXCEEDED: "The model did not answer within its deadline.",
     Reason.BAD_OUTPUT: "The model answered with the wrong shape or with values that are not finite.",
     Reason.POISON_INPUT: "This input ended the worker twice and is not tried again.",
+    Reason.WINDOWS_DROPPED: "More windows waited for the model than the pipeline's queue holds; the oldest were dropped.",
+    Reason.WINDOWS_SAMPLED: "More windows waited for the model than the pipeline's queue holds; only a sample was scored.",
     Reason.NOT_UTF8: "The payload is not valid UTF-8.",
     Reason.NOT_JSON: "The payload is not valid JSON.",
     Reason.NOT_PROTOBUF: "The payload is not the protobuf message that its topic promises.",

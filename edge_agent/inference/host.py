@@ -1,15 +1,19 @@
 """One model at work: its queue, its worker, and what happens when the worker dies. Answers leave in the order of the inputs."""
 
 import logging
-from collections import deque
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Answer, Done, Failure, ModelInput, Scored
+from edge_agent.inference.batching import Batching, BatchState
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
+from edge_agent.inference.input_queue import InputQueue, Lane, Pending
 from edge_agent.inference.process import WorkerProcess
 from edge_agent.inference.run_plan import RunPlan, resolve
+from edge_agent.inference.turns import Turns
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import InferenceSettings
 from fleet_contract.messages import ModelRef
@@ -21,16 +25,6 @@ BACKOFF_MIN = 0.1
 BACKOFF_MAX = 30.0
 POISON_CRASHES = 2
 """So many crashes while an input was alone in the worker make it a dead letter."""
-
-
-@dataclass(slots=True)
-class Pending:
-    """An input that waits, or is being scored."""
-
-    item: ModelInput
-    done: Done
-    crashes: int = 0
-    """Of workers that had this input alone. In a batch nobody knows whose fault it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +40,41 @@ class ModelStats:
     pid: int | None
     provider: str | None
     last_failure: Failure | None
+    batching: BatchState
+    max_batch: int
+    """The largest batch that is worth it, as far as was measured; 0 without a bundle."""
+    busy_seconds: float
+    """Time in which a batch was under way."""
 
 
 class ModelHost:
     """The queue and the worker of one model name. Without a bundle the inputs wait."""
 
-    def __init__(self, loop: Loop, name: str, settings: InferenceSettings) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        name: str,
+        settings: InferenceSettings,
+        turns: Turns,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self.bundle: Bundle | None = None
         self.reference: ModelRef | None = None
         """Of what answers now, with the provider that runs it; None while nothing is loaded."""
-        self._loop, self._settings = loop, settings
+        self._loop, self._settings, self._turns, self._clock = loop, settings, turns, clock
         self._plan: RunPlan | None = None
         """Of the bundle that is installed."""
         self._release = 0
-        self._queue: deque[Pending] = deque()
+        self._batching = Batching(1, 0.0)
+        self._queue = InputQueue(self._tell_dropped)
         self._flight: list[Pending] = []
+        self._sent = 0.0
+        """When the batch under way was."""
+        self._busy_seconds = 0.0
+        self._has_turn = False
+        self._wake: Timer | None = None
+        """Set while inputs wait for others to make a batch with."""
         self._alone = 0
         self._worker: WorkerProcess | None = None
         self._draining: WorkerProcess | None = None
@@ -72,10 +85,14 @@ class ModelHost:
         self._inferences = self._errors = self._restarts = 0
         self.last_failure: Failure | None = None
 
-    def submit(self, item: ModelInput, done: Done) -> None:
-        """Queue an input; `done` is called on the loop later, never from within this call."""
-        self._queue.append(Pending(item, done))
-        if not self._kick and not self._flight:
+    def submit(self, item: ModelInput, done: Done, lane: Lane | None = None, sensor: str = "") -> None:
+        """Queue an input; `done` is called on the loop later, never from within this call.
+
+        With a `lane` that is full, a dropped input gets the lane's `outcome` instead of an answer; if it is an older one,
+        perhaps from within this call.
+        """
+        self._queue.put(Pending(item, done, self._clock(), lane), sensor)
+        if not self._kick and not self._flight and (self._wake is None or len(self._queue) >= self._batching.limit):
             # Posted, so that inputs of one turn of the loop make one batch.
             self._kick = True
             self._loop.post(self._kicked)
@@ -121,8 +138,8 @@ class ModelHost:
         """End for good; `done` of what still waits is never called, the journal keeps it for the next start."""
         self._stopped = True
         self._queue.clear()
+        self._flight = []
         self._retire()
-        self._queue.clear()
 
     def stats(self) -> ModelStats:
         """Counters and state."""
@@ -136,11 +153,16 @@ class ModelHost:
             pid=self._worker.pid if self._worker is not None else None,
             provider=self.reference.provider if self.reference is not None else None,
             last_failure=self.last_failure,
+            batching=self._batching.state,
+            max_batch=self._batching.limit if self._plan is not None else 0,
+            busy_seconds=self._busy_seconds,
         )
 
     def _install(self, bundle: Bundle, release: int) -> None:
         self.bundle, self._release = bundle, release
-        self._plan = resolve(self._settings, self.name, bundle.manifest.runtime.value)
+        plan = self._plan = resolve(self._settings, self.name, bundle.manifest.runtime.value)
+        fixed = [tensor.shape[0] for tensor in bundle.manifest.file_inputs if tensor.shape[0] > 0]
+        self._batching = Batching(min([plan.max_batch, *fixed]), plan.max_delay)
 
     # ---- batches
 
@@ -154,32 +176,78 @@ class ModelHost:
             return
         if plan is None:
             raise RuntimeError("a worker without a bundle")
-        size = 1 if self._alone else min(len(self._queue), plan.max_batch)
-        self._flight = [self._queue.popleft() for _ in range(size)]
+        now = self._clock()
+        wait = self._batching.wait(len(self._queue), now - self._queue.oldest)
+        if wait > 0:
+            if self._wake is None:
+                self._wake = self._loop.call_later(wait, self._woken)
+            return
+        if not self._has_turn:
+            self._has_turn = self._turns.ask(self.name, plan.priority, plan.threads, self._on_turn)
+            if not self._has_turn:
+                return
+        self._sent = now
+        self._flight = self._queue.take(1 if self._alone else self._batching.size(len(self._queue)))
+        items = [entry.item for entry in self._flight if entry.item is not None]
         reference, bundle = self.reference, self.bundle
-        worker.run([entry.item for entry in self._flight], plan.deadline, lambda r: self._answered(r, reference, bundle))
+        worker.run(items, plan.deadline, lambda r: self._answered(r, reference, bundle))
+
+    def _woken(self) -> None:
+        self._wake = None
+        self._pump()
+
+    def _on_turn(self) -> None:
+        self._has_turn = True
+        self._pump()
+        if not self._flight:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        """This model needs no CPU threads, and waits for none."""
+        self._has_turn = False
+        self._turns.end(self.name)
+
+    def _give_turn_back(self) -> None:
+        self._end_turn()
+        self._turns.give()
 
     def _answered(self, results: list[Scored], reference: ModelRef | None, bundle: Bundle | None) -> None:
         """The batch is done. `reference` and `bundle` are those that it was sent to: a switch may have come in between."""
         flight, self._flight = self._flight, []
+        seconds = self._clock() - self._sent
+        self._busy_seconds += seconds
+        self._batching.note(len(results), seconds)
+        self._end_turn()
         self._alone = max(0, self._alone - len(flight))
         self._backoff = BACKOFF_MIN
         if self._draining is not None:
             self._draining.stop()
             self._draining = None
         answers: list[Answer | Failure] = []
-        for result in results:
+        scored = iter(results)
+        for entry in flight:
+            if entry.item is None and entry.lane is not None:
+                answers.append(entry.lane.outcome)
+                continue
+            result = next(scored)
             if isinstance(result, Failure) or reference is None or bundle is None:
                 self._errors += 1
                 answers.append(result if isinstance(result, Failure) else Failure(Reason.LOAD_FAILED, "no model"))
             else:
                 self._inferences += 1
                 answers.append(Answer(result, reference, bundle.manifest))
+        dropped = self._queue.owed(flight)
         # The next batch is on its way before the answers of this one are worked on.
         self._pump()
+        self._turns.give()
         self._deliver(flight, answers)
+        self._tell_dropped(dropped)
+        self._queue.answered(flight)
 
-    def _deliver(self, flight: list[Pending], answers: list[Answer | Failure]) -> None:
+    def _tell_dropped(self, entries: Sequence[Pending]) -> None:
+        self._deliver(entries, [entry.lane.outcome for entry in entries if entry.lane is not None])
+
+    def _deliver(self, flight: Sequence[Pending], answers: Sequence[Answer | Failure]) -> None:
         for entry, answer in zip(flight, answers, strict=True):
             try:
                 entry.done(answer)
@@ -231,6 +299,7 @@ class ModelHost:
     def _take_back(self, failure: Failure) -> None:
         """The worker ended: its inputs go to the front again, one by one from now on, except the one that kills workers."""
         flight, self._flight = self._flight, []
+        self._give_turn_back()
         if len(flight) == 1:
             entry = flight[0]
             entry.crashes += 1
@@ -239,10 +308,13 @@ class ModelHost:
                 self._alone = max(0, self._alone - 1)
                 late = failure.reason is Reason.DEADLINE_EXCEEDED
                 reason = failure.reason if late else Reason.POISON_INPUT
+                dropped = self._queue.owed(flight)
                 self._deliver(flight, [Failure(reason, f"{entry.crashes} workers ended over this input; {failure.detail}")])
+                self._tell_dropped(dropped)
+                self._queue.answered(flight)
                 return
         self._alone = max(self._alone, len(flight))
-        self._queue.extendleft(reversed(flight))
+        self._queue.put_back(flight)
 
     def _restart_later(self, failure: Failure) -> None:
         self.last_failure = failure
@@ -264,5 +336,6 @@ class ModelHost:
             if worker is not None:
                 worker.stop()
         self._worker = self._draining = None
-        self._queue.extendleft(reversed(self._flight))
-        self._flight = []
+        flight, self._flight = self._flight, []
+        self._give_turn_back()
+        self._queue.put_back(flight)

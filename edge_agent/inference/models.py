@@ -1,5 +1,6 @@
 """All models of the device: name to host, trials of candidates, and the switch from one bundle to the next."""
 
+import os
 from collections.abc import Callable
 
 from edge_agent.inference import protocol
@@ -7,7 +8,9 @@ from edge_agent.inference.answers import Done, Failure, ModelInput
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.host import ModelHost, ModelStats
+from edge_agent.inference.input_queue import Lane
 from edge_agent.inference.run_plan import resolve
+from edge_agent.inference.turns import Turns
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
 from fleet_contract.messages import ModelRef
@@ -22,10 +25,14 @@ class Models:
         self._loop, self._settings = loop, settings
         self._hosts: dict[str, ModelHost] = {}
         self._trials: dict[str, Candidate] = {}
+        self._turns = Turns(settings.max_threads or len(os.sched_getaffinity(0)))
 
-    def submit(self, name: str, item: ModelInput, done: Done) -> None:
-        """Ask a model; `done(Answer | Failure)` comes later, in order for each model. Waits if the model is not there yet."""
-        self._host(name).submit(item, done)
+    def submit(self, name: str, item: ModelInput, done: Done, lane: Lane | None = None, sensor: str = "") -> None:
+        """Ask a model; `done(Answer | Failure)` comes later, in order for each model. Waits if the model is not there yet.
+
+        A `lane` bounds what waits of one pipeline: see `ModelHost.submit`.
+        """
+        self._host(name).submit(item, done, lane, sensor)
 
     def test(self, bundle: Bundle, release: int, timeout: float, on_done: Outcome) -> None:
         """Try a bundle's golden samples in a fresh worker, which is kept warm for `activate` if they pass.
@@ -107,7 +114,7 @@ class Models:
 
     def _host(self, name: str) -> ModelHost:
         if name not in self._hosts:
-            self._hosts[name] = ModelHost(self._loop, name, self._settings)
+            self._hosts[name] = ModelHost(self._loop, name, self._settings, self._turns)
         return self._hosts[name]
 
     def _switch(self, name: str, candidate: Candidate, bundle: Bundle, release: int, ready: protocol.Ready) -> None:

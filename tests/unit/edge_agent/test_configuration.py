@@ -242,3 +242,32 @@ def test_a_models_own_settings_are_checked_by_name(tmp_path: Path) -> None:
         f"{path}: inference.deadline: must be above 0",
         f"{path}: inference.models.frost.threads: 0 is not 1 or more",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("policy = 'drop_oldest'", "max_windows: is needed for policy drop_oldest"),
+        ("policy = 'sample'\nmax_windows = 0", "max_windows: 0 is not 1 or more"),
+        ("policy = 'sample'\nmax_windows = 9\none_in = 1", "one_in: 1 is not 2 or more"),
+        (
+            "max_windows = 9",
+            "max_windows: policy hold keeps what the journal holds; policies drop_oldest and sample have a bound",
+        ),
+        ("policy = 'drop_oldest'\nmax_windows = 9", None),
+    ],
+)
+def test_a_queue_s_policy_and_bound_go_together(tmp_path: Path, text: str, problem: str | None) -> None:
+    pipeline = '[[pipelines]]\nname = "p"\nmodel = "m"\n[pipelines.source]\ntopic = "s"\n[pipelines.queue]\n'
+    path = write(tmp_path, f"{MINIMAL}{pipeline}{text}\n")
+    if problem is None:
+        assert load(path).pipelines[0].queue.max_windows == 9
+    else:
+        assert problems_of(path) == (f"{path}: pipelines[0].queue.{problem}",)
+    path = write(tmp_path, f"{MINIMAL}{pipeline}policy = 'sample'\nmax_windows = 9\n".replace('model = "m"\n', ""))
+    assert problems_of(path) == (f"{path}: pipelines[0].queue.policy: a pipeline without a model has no windows that wait",)
+
+
+def test_batches_need_a_thread(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "[inference]\nmax_threads = 0\n")
+    assert problems_of(path) == (f"{path}: inference.max_threads: 0 is not 1 or more",)

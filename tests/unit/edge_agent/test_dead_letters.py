@@ -20,7 +20,7 @@ from fleet_contract.messages import Result, decode
 class NoModels:
     """There are none."""
 
-    def submit(self, name: str, item: object, done: object) -> None:
+    def submit(self, name: str, item: object, done: object, lane: object = None, sensor: str = "") -> None:
         raise AssertionError(name)
 
 

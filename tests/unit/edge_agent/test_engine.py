@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from edge_agent.engine import Engine
 from edge_agent.inference.answers import Answer, Failure, ModelInput
+from edge_agent.inference.input_queue import Lane
 from edge_agent.journal.batch import Batch, OutboxRow, Priority
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
@@ -75,7 +76,14 @@ class Models:
         self.waiting: list[tuple[ModelInput, Callable[[Answer | Failure], object]]] = []
         self.failing: Failure | None = None
 
-    def submit(self, name: str, item: ModelInput, done: Callable[[Answer | Failure], object]) -> None:
+    def submit(
+        self,
+        name: str,
+        item: ModelInput,
+        done: Callable[[Answer | Failure], object],
+        lane: Lane | None = None,
+        sensor: str = "",
+    ) -> None:
         self.waiting.append((item, done))
 
     def answer(self, count: int = 1) -> None:
