@@ -21,6 +21,8 @@ import msgspec
 from pydantic import ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from edge_agent.inference.backends.delegates import DELEGATES, library_of
+from edge_agent.inference.backends.providers import PROVIDERS
 from edge_agent.ingest.formats import find_format
 from edge_agent.outputs.rules import find_output_problems
 from edge_agent.pipeline.decision_rules import find_decision_problems
@@ -133,6 +135,18 @@ def _find_inference_problems(settings: InferenceSettings) -> Iterable[tuple[str,
         yield "inference.max_threads", f"{settings.max_threads} is not 1 or more"
     if not 0 < settings.load_timeout < math.inf:
         yield "inference.load_timeout", "must be above 0"
+    if settings.engine_cache is not None and not Path(settings.engine_cache).is_absolute():
+        yield "inference.engine_cache", f"{settings.engine_cache!r} is not an absolute path"
+    for model, own in settings.models.items():
+        for name in own.require:
+            if name not in PROVIDERS:
+                yield f"inference.models.{model}.require", _unknown("execution provider", name, PROVIDERS)
+        for name in own.delegates:
+            library = library_of(name)
+            if library is None:
+                yield f"inference.models.{model}.delegates", _unknown("delegate nor an absolute path", name, DELEGATES)
+            elif library == name:
+                yield from _missing_file(f"inference.models.{model}.delegates", name)
 
 
 def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
@@ -287,6 +301,12 @@ def _find_queue_problems(key: str, pipeline: PipelineSettings) -> Iterable[tuple
         yield f"{key}.max_windows", f"{queue.max_windows} is not 1 or more"
     if queue.one_in < 2:
         yield f"{key}.one_in", f"{queue.one_in} is not 2 or more"
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+    return f"{name!r} is no {what}; the nearest is {near!r}, known are {', '.join(names)}"
 
 
 def _missing_file(key: str, name: str | None) -> Iterable[tuple[str, str]]:

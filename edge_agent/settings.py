@@ -378,7 +378,7 @@ class ModelSettings:
     priority: int = 0
     """Where the board cannot serve all, models of a lower number are slowed and paused first."""
     require: tuple[str, ...] = ()
-    """Execution providers, best first, such as `["tensorrt", "cuda"]`: the first that works is taken; empty is the CPU."""
+    """ONNX Runtime's execution providers, best first, as in `["tensorrt", "cuda"]`: the first that works; none is the CPU."""
     on_missing: OnMissing = OnMissing.FAIL
     delegates: tuple[str, ...] = ()
     """TensorFlow Lite delegates, best first: `edgetpu`, `gpu`, or the path of a delegate's library."""
@@ -398,9 +398,11 @@ class InferenceSettings:
     """Seconds for one batch; behind it the runtime is told to stop, and then the worker is killed."""
     load_timeout: Duration = 60.0
     memory_bytes: Size = 2 * 1024**3
-    """Address space of a worker (RLIMIT_AS); 0 is no limit."""
+    """Address space of a worker (RLIMIT_AS); 0 is no limit. CUDA reserves far more than it uses, so its models need 0."""
     max_threads: int | None = None
     """CPU threads that may run batches at once, of all models together; None: as many as there are CPUs."""
+    engine_cache: str | None = None
+    """A folder for what TensorRT compiles, which takes minutes; None: it compiles at each start."""
     models: dict[str, ModelSettings] = field(default_factory=dict)
     """Model name to what is another for it."""
 

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     MODEL_FILE_INVALID = "model_file_invalid"
     RUNTIME_MISSING = "runtime_missing"
     INCOMPATIBLE = "incompatible"
+    PROVIDER_MISSING = "provider_missing"
     # updates: running it
     LOAD_FAILED = "load_failed"
     GOLDEN_MISMATCH = "golden_mismatch"
@@ -82,6 +83,7 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.MODEL_FILE_INVALID: "The model file uses what is refused, such as external data or a foreign operator domain.",
     Reason.RUNTIME_MISSING: "The runtime that the model needs is not installed on the device.",
     Reason.INCOMPATIBLE: "The device does not meet the manifest's requirements.",
+    Reason.PROVIDER_MISSING: "No execution provider or delegate that the configuration requires for the model works there.",
     Reason.LOAD_FAILED: "The runtime could not load the model.",
     Reason.GOLDEN_MISMATCH: "The model's answers to its golden samples differ from the expected ones.",
     Reason.TEST_TIMEOUT: "The golden samples did not finish in the allowed time.",

@@ -66,6 +66,7 @@ def load_request(bundle: Bundle, plan: RunPlan) -> protocol.Load:
         require=plan.require,
         on_missing=plan.on_missing.value,
         delegates=plan.delegates,
+        engine_cache=None if plan.engine_cache is None else f"{plan.engine_cache}/{hex_of(bundle.digest)}",
         inputs=tuple(item.name for item in manifest.inputs),
         features=tuple({"op": item.op, "input": item.input, "args": item.args} for item in manifest.features),
         mean=scaling.mean if scaling else None,

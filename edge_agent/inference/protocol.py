@@ -36,6 +36,7 @@ RUNTIME_MISSING = "runtime_missing"
 MANIFEST_INVALID = "manifest_invalid"
 MODEL_FILE_INVALID = "model_file_invalid"
 INCOMPATIBLE = "incompatible"
+PROVIDER_MISSING = "provider_missing"
 LOAD_FAILED = "load_failed"
 BAD_OUTPUT = "bad_output"
 WRONG_SHAPE = "wrong_shape"
@@ -45,6 +46,7 @@ CODES = (
     MANIFEST_INVALID,
     MODEL_FILE_INVALID,
     INCOMPATIBLE,
+    PROVIDER_MISSING,
     LOAD_FAILED,
     BAD_OUTPUT,
     WRONG_SHAPE,
@@ -94,6 +96,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """Execution providers, best first; empty is the CPU."""
     on_missing: str = "fail"
     """`fail` or `degrade`: what becomes of the model when none of `require` or `delegates` works."""
+    engine_cache: str | None = None
+    """A folder of this model's own that a provider may keep what it compiles in; None: it compiles at each start."""
     delegates: tuple[str, ...] = ()
     inputs: tuple[str, ...]
     """Names of the window's inputs, in the order of `Run`."""

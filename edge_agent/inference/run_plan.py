@@ -23,6 +23,8 @@ class RunPlan:
     require: tuple[str, ...]
     on_missing: OnMissing
     delegates: tuple[str, ...]
+    engine_cache: str | None
+    """A folder; None is none."""
 
 
 def resolve(settings: InferenceSettings, model: str, runtime: str) -> RunPlan:
@@ -41,4 +43,5 @@ def resolve(settings: InferenceSettings, model: str, runtime: str) -> RunPlan:
         require=own.require,
         on_missing=own.on_missing,
         delegates=own.delegates,
+        engine_cache=settings.engine_cache,
     )

@@ -1,71 +1,35 @@
 """The port of model runtimes: one suite, run on every backend with a real file of the same small network."""
 
+import contextlib
 import sys
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from edge_agent.inference import protocol
+from edge_agent.inference.backends import onnx as onnx_backend
 from edge_agent.inference.backends import port, tflite
-from edge_agent.inference.backends.port import BackendError
-from edge_agent.inference.protocol import Load, TensorSpec
+from edge_agent.inference.backends.port import BackendError, Cancelled
+from edge_agent.inference.protocol import TensorSpec
 from models.tflite_writer import Activation, Dense, Quantisation, write_dense
-
-WEIGHTS = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]], np.float32)
-BIAS = np.array([0.1, -0.2], np.float32)
-WANTED = TensorSpec("features", "float32", (-1, 3))
-GIVEN = TensorSpec("scores", "float32", (-1, 2))
-SAMPLES = np.array([[1, 2, 3], [0, 0, 0], [-1, 0.5, 2], [3, -2, 1], [0.1, 0.2, 0.3]], np.float32)
-
-
-def expected(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    sums = samples.astype(np.float64) @ WEIGHTS.T + BIAS
-    powers = np.exp(sums)
-    result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return result
-
-
-def onnx_file(batch: int | str = "batch", extra: Callable[[Any], None] | None = None) -> bytes:
-    graph = helper.make_graph(
-        [helper.make_node("Gemm", ["features", "w", "b"], ["sums"]), helper.make_node("Softmax", ["sums"], ["scores"], axis=1)],
-        "softmax",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [batch, 3])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, 2])],
-        [numpy_helper.from_array(np.ascontiguousarray(WEIGHTS.T), "w"), numpy_helper.from_array(BIAS, "b")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    if extra is not None:
-        extra(model)
-    data: bytes = model.SerializeToString()
-    return data
-
-
-def tflite_file() -> bytes:
-    return write_dense([Dense(WEIGHTS, BIAS, Activation.SOFTMAX)])
-
-
-@dataclass(frozen=True)
-class Case:
-    runtime: str
-    make: Callable[[], bytes]
-    providers: tuple[str, ...]
-    package: str | None = None
-    """The one package that is to be found for this case."""
-
-
-CASES = [
-    Case("onnx", onnx_file, ("CPUExecutionProvider",)),
-    Case("tflite", tflite_file, ("XNNPACK", "CPU"), "ai-edge-litert"),
-    Case("tflite", tflite_file, ("XNNPACK", "CPU"), "tflite-runtime"),
-]
-if sys.version_info >= (3, 12):  # there are no wheels of it
-    CASES = [case for case in CASES if case.package != "tflite-runtime"]
+from tests.ports.networks import (
+    BIAS,
+    CASES,
+    GIVEN,
+    SAMPLES,
+    WANTED,
+    WEIGHTS,
+    Case,
+    endless_onnx_file,
+    expected,
+    onnx_file,
+    open_model,
+)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.package or case.runtime)
@@ -74,25 +38,6 @@ def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cas
     if chosen.package is not None:
         monkeypatch.setattr(tflite, "PACKAGES", [item for item in tflite.PACKAGES if item[1] == chosen.package])
     return chosen
-
-
-def open_model(runtime: str, model: bytes, wanted: TensorSpec, given: TensorSpec) -> port.Backend:
-    request = Load(
-        bundle="",
-        digest="",
-        offset=0,
-        size=0,
-        runtime=runtime,
-        runtime_min=None,
-        threads=1,
-        inputs=(),
-        features=(),
-        mean=None,
-        scale=None,
-        input_tensors=(wanted,),
-        output_tensor=given,
-    )
-    return port.load(request, model)
 
 
 def load(case: Case, wanted: TensorSpec = WANTED, given: TensorSpec = GIVEN) -> port.Backend:
@@ -222,3 +167,96 @@ def test_an_operator_that_the_runtime_does_not_know_is_a_load_failure() -> None:
     with pytest.raises(BackendError, match="Softmaxx") as caught:
         open_model("onnx", onnx_file(extra=rename), WANTED, GIVEN)
     assert caught.value.reason == protocol.LOAD_FAILED
+
+
+def test_a_run_without_end_is_cancelled_from_another_thread_and_the_next_one_is_not_touched() -> None:
+    backend = open_model("onnx", endless_onnx_file())
+    calm = np.zeros((1, 3), np.float32)
+    assert backend.run({"features": calm}) == pytest.approx(expected(calm), abs=1e-5)
+    # Set again and again, as the run may begin only after the first one.
+    over = threading.Event()
+    canceller = threading.Thread(target=lambda: [backend.cancel() for _ in iter(lambda: over.wait(0.05), True)])
+    canceller.start()
+    try:
+        with pytest.raises(Cancelled):
+            backend.run({"features": calm + 5})
+    finally:
+        over.set()
+        canceller.join()
+    with contextlib.suppress(Cancelled):  # the thread's last word may have come after the run
+        backend.run({"features": calm})
+    assert backend.run({"features": calm}) == pytest.approx(expected(calm), abs=1e-5)
+
+
+def test_a_required_provider_that_is_not_built_in_is_refused_with_its_reason() -> None:
+    with pytest.raises(BackendError, match=r"coreml: onnxruntime [\d.]+ is built without it; spoon: no such") as caught:
+        open_model("onnx", onnx_file(), require=("coreml", "spoon"))
+    assert caught.value.reason == protocol.PROVIDER_MISSING
+
+
+def test_a_required_provider_that_takes_none_of_the_nodes_does_not_count_as_working(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The one provider beside the CPU's that every build has; it starts, and computes nothing of such a model.
+    monkeypatch.setattr(onnx_backend, "PROVIDERS", {**onnx_backend.PROVIDERS, "azure": "AzureExecutionProvider"})
+    with pytest.raises(BackendError, match="azure: takes 0% of the nodes that compute") as caught:
+        open_model("onnx", onnx_file(), require=("azure",))
+    assert caught.value.reason == protocol.PROVIDER_MISSING
+    backend = open_model("onnx", onnx_file(), require=("azure",), on_missing="degrade")
+    assert (backend.provider, backend.placement) == ("CPUExecutionProvider", {"CPUExecutionProvider": 1.0})
+    assert backend.degraded == "azure: takes 0% of the nodes that compute"
+
+
+def test_a_model_that_may_degrade_says_what_is_missing_and_still_answers() -> None:
+    backend = open_model("onnx", onnx_file(), require=("coreml",), on_missing="degrade")
+    assert backend.degraded is not None
+    assert backend.degraded.startswith("coreml: ")
+    assert backend.provider == "CPUExecutionProvider"
+    assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
+
+
+def test_the_cpu_among_the_required_providers_is_no_degradation() -> None:
+    backend = open_model("onnx", onnx_file(), require=("coreml", "cpu"))
+    assert (backend.provider, backend.degraded) == ("CPUExecutionProvider", None)
+
+
+def test_a_broken_model_is_told_from_a_missing_provider() -> None:
+    def rename(model: Any) -> None:
+        model.graph.node[1].op_type = "Softmaxx"
+
+    with pytest.raises(BackendError, match="Softmaxx") as caught:
+        open_model("onnx", onnx_file(extra=rename), require=("coreml",))
+    assert caught.value.reason == protocol.LOAD_FAILED
+
+
+def test_a_delegate_for_an_onnx_model_is_refused_and_not_passed_over() -> None:
+    with pytest.raises(BackendError, match="edgetpu: ONNX Runtime has execution providers, no delegates") as caught:
+        open_model("onnx", onnx_file(), delegates=("edgetpu",))
+    assert caught.value.reason == protocol.PROVIDER_MISSING
+
+
+@pytest.mark.parametrize("operator", ["EPContext", "Snpe"])
+def test_compiled_code_for_a_device_never_reaches_the_runtime(operator: str) -> None:
+    def add(model: Any) -> None:
+        model.graph.node.append(
+            helper.make_node(operator, ["features"], ["ignored"], domain="com.microsoft", ep_cache_context="/etc/hostname")
+        )
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+
+    with pytest.raises(BackendError, match=f"{operator}, which is compiled code") as caught:
+        open_model("onnx", onnx_file(extra=add))
+    assert caught.value.reason == protocol.MODEL_FILE_INVALID
+
+
+def test_bytes_that_also_look_like_the_runtimes_own_format_are_read_as_what_was_checked() -> None:
+    # An unknown field of 4 bytes length puts the other format's identifier where that format has it.
+    disguised = b"\xfa\x7f\x06\x00ORTM\x00" + onnx_file()
+    assert disguised[4:8] == b"ORTM"
+    backend = open_model("onnx", disguised)
+    assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
+
+
+def test_the_runtime_keeps_no_copy_of_the_file() -> None:
+    model = onnx_file()
+    before = sys.getrefcount(model)
+    backend = open_model("onnx", model)
+    assert backend.provider == "CPUExecutionProvider"
+    assert sys.getrefcount(model) == before

@@ -12,6 +12,8 @@ from edge_agent.inference.backends.port import BackendError
 
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 """Operator domains that ONNX Runtime itself implements and that models for devices use."""
+REFUSED = ("EPContext", "Snpe")
+"""Operators of these domains that hold compiled code for a device, or name a file with it."""
 MAX_DEPTH = 64
 
 _CHILDREN: dict[str, dict[int, str]] = {
@@ -24,12 +26,14 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _DOMAIN_FIELD = {"node": 7, "opset": 1}
+_OPERATOR_FIELD = 4
 _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def check_onnx_file(model: bytes) -> None:
-    """Raise BackendError with MODEL_FILE_INVALID for external data, foreign operators, or bytes that are no ONNX file."""
+    """Raise BackendError with MODEL_FILE_INVALID for external data, operators that are foreign or compiled code, or
+    bytes that are no ONNX file."""
     view = memoryview(model)
     pending = [("model", 0, len(view), 0)]
     graphs = 0
@@ -46,6 +50,10 @@ def check_onnx_file(model: bytes) -> None:
                 domain = bytes(view[low:high]).decode("utf-8", "replace")
                 if domain not in DOMAINS:
                     raise BackendError(protocol.MODEL_FILE_INVALID, f"the ONNX file uses operator domain {domain!r}")
+            elif wire == _BYTES and kind == "node" and field == _OPERATOR_FIELD:
+                operator = bytes(view[low:high]).decode("utf-8", "replace")
+                if operator in REFUSED:
+                    raise BackendError(protocol.MODEL_FILE_INVALID, f"the ONNX file uses {operator}, which is compiled code")
             elif kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and low == _EXTERNAL)):
                 raise BackendError(protocol.MODEL_FILE_INVALID, "the ONNX file keeps tensors in another file (external data)")
     if not graphs:

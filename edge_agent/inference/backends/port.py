@@ -1,6 +1,6 @@
 """The port of a model runtime: bytes of a model file in, scores out. Dtype and shape checks around it are written here once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,12 +13,20 @@ Feeds = Mapping[str, NDArray[Any]]
 """Input tensor's name to its values, shape (items, *the tensor's own)."""
 
 
+DEGRADE = "degrade"
+"""`on_missing` of `Load`: the CPU may run what something else was required for."""
+
+
 class BackendError(Exception):
     """The model cannot be loaded or does not fit its manifest; `reason` is a code of `protocol.CODES`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class Cancelled(Exception):
+    """The run was ended by `Backend.cancel`."""
 
 
 class Backend(Protocol):
@@ -36,10 +44,13 @@ class Backend(Protocol):
     """The batch that the file fixes, None where it is free."""
 
     def run(self, feeds: Feeds) -> NDArray[Any]:
-        """Scores for a batch; real values go in and come out, also where the file is quantised."""
+        """Scores for a batch; real values go in and come out, also where the file is quantised.
+
+        Raises Cancelled after `cancel`, and whatever the runtime raises.
+        """
 
     def cancel(self) -> None:
-        """End the run that is under way, where the runtime can; called from another thread."""
+        """End the run that is under way, where the runtime can; called from another thread. Later runs are not touched."""
 
 
 LoadBackend = Callable[[Load, bytes], Backend]
@@ -69,6 +80,20 @@ def load(load: Load, model: bytes) -> Backend:
     if load.runtime not in BACKENDS:
         raise BackendError(protocol.RUNTIME_MISSING, f"runtime {load.runtime!r} is none of {', '.join(sorted(BACKENDS))}")
     return BACKENDS[load.runtime](load, model)
+
+
+def degrade_or_fail(load: Load, troubles: Sequence[str]) -> str | None:
+    """What `on_missing` makes of it that only the CPU runs the model: the text for `degraded`, or BackendError.
+
+    `troubles` says of each provider or delegate that was asked for why it does not run the model; none is no trouble.
+    """
+    if not troubles:
+        return None
+    if load.on_missing == DEGRADE:
+        return "; ".join(troubles)
+    raise BackendError(
+        protocol.PROVIDER_MISSING, f"nothing that the configuration requires for this model works here: {'; '.join(troubles)}"
+    )
 
 
 def score(backend: Backend, feeds: Feeds, given: TensorSpec) -> NDArray[Any]:

@@ -271,3 +271,21 @@ def test_a_queue_s_policy_and_bound_go_together(tmp_path: Path, text: str, probl
 def test_batches_need_a_thread(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "[inference]\nmax_threads = 0\n")
     assert problems_of(path) == (f"{path}: inference.max_threads: 0 is not 1 or more",)
+
+
+def test_a_provider_or_delegate_that_nobody_knows_is_a_problem_that_names_the_nearest(tmp_path: Path) -> None:
+    own = "[inference.models.frost]\nrequire = ['cudaa', 'cpu']\ndelegates = ['edge-tpu', '/no/such.so']\n"
+    path = write(tmp_path, MINIMAL + own)
+    key = f"{path}: inference.models.frost"
+    require, delegate, missing = problems_of(path)
+    assert require.startswith(f"{key}.require: 'cudaa' is no execution provider; the nearest is 'cuda', known are cpu, ")
+    assert delegate == (
+        f"{key}.delegates: 'edge-tpu' is no delegate nor an absolute path; the nearest is 'edgetpu', known are edgetpu, gpu"
+    )
+    assert missing == f"{key}.delegates: there is no file /no/such.so"
+
+
+def test_the_engine_cache_is_an_absolute_path(tmp_path: Path) -> None:
+    assert load(write(tmp_path, MINIMAL + "[inference]\nengine_cache = '/var/cache/x'\n")).inference.engine_cache
+    path = write(tmp_path, MINIMAL + "[inference]\nengine_cache = 'x'\n")
+    assert problems_of(path) == (f"{path}: inference.engine_cache: 'x' is not an absolute path",)
