@@ -59,15 +59,22 @@ class GraphFacts:
     @property
     def narrow_share(self) -> float:
         """Share of weight values that are stored in 16 bits or fewer, 0 to 1."""
-        return sum(count for kind, count in self.stored.items() if kind in _NARROW) / max(sum(self.stored.values()), 1)
+        return narrow_values(self.stored) / max(sum(self.stored.values()), 1)
 
 
 def graph_facts(model: ModelProto) -> GraphFacts:
     """Count a model that ONNX Runtime can load."""
-    stored: Counter[str] = Counter()
     operators: Counter[str] = Counter()
     for graph in _graphs(model.graph):
         operators.update(node.op_type for node in graph.node)
+    heavy = [_is_narrow(node, types) for node, types in _runtime_nodes(model) if _is_heavy(node)]
+    return GraphFacts(stored_values(model), dict(operators), len(heavy), sum(heavy))
+
+
+def stored_values(model: ModelProto) -> dict[str, int]:
+    """Type to the number of weight values that are stored in it."""
+    stored: Counter[str] = Counter()
+    for graph in _graphs(model.graph):
         packed = {node.input[1]: _packed_kind(node) for node in graph.node if node.op_type == _PACKED}
         for tensor in graph.initializer:
             _count_tensor(stored, tensor, packed.get(tensor.name))
@@ -77,8 +84,12 @@ def graph_facts(model: ModelProto) -> GraphFacts:
                     _count_tensor(stored, attribute.t, None)
                 elif attribute.type == AttributeProto.FLOATS:
                     stored["float32"] += len(attribute.floats)
-    heavy = [_is_narrow(node, types) for node, types in _runtime_nodes(model) if _is_heavy(node)]
-    return GraphFacts(dict(stored), dict(operators), len(heavy), sum(heavy))
+    return dict(stored)
+
+
+def narrow_values(stored: dict[str, int]) -> int:
+    """How many of them are stored in 16 bits or fewer."""
+    return sum(count for kind, count in stored.items() if kind in _NARROW)
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:

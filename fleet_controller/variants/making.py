@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx
+import onnx.version_converter
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
@@ -17,12 +18,14 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from fleet_controller.variants.graph_facts import INT8_COMPUTE
+from fleet_controller.variants.graph_facts import INT8_COMPUTE, narrow_values, stored_values
 from fleet_controller.variants.kinds import Kind
 from fleet_controller.variants.pruning import prune
 
 BLOCK: Final = 32
 """Weights that share one scale in an int4 variant."""
+SCALES_BY_CHANNEL: Final = 13
+"""The operator set of ONNX from which on a scale for each channel can be written."""
 
 Feeds = Mapping[str, NDArray[Any]]
 
@@ -38,6 +41,7 @@ def make_variant(kind: Kind, model: ModelProto, calibration: Sequence[Feeds] = (
     """
     source = ModelProto()
     source.CopyFrom(model)
+    _store_constants(source)
     with tempfile.TemporaryDirectory(prefix="fleet-optimize-") as folder, _quiet():
         try:
             made = _make(kind, source, calibration, share, Path(folder))
@@ -47,7 +51,18 @@ def make_variant(kind: Kind, model: ModelProto, calibration: Sequence[Feeds] = (
             # The tools raise whatever they stumble over: the operators of a model are not theirs to choose.
             text = " ".join(str(error).split())
             raise VariantImpossible(f"the tool for {kind} failed: {type(error).__name__}: {text}") from error
+    if kind is not Kind.PRUNED and narrow_values(stored_values(made)) <= narrow_values(stored_values(model)):
+        raise VariantImpossible(f"the tool for {kind} found nothing to make narrower; this model has {_operators(model)}")
     return _tidy(made)
+
+
+def _store_constants(model: ModelProto) -> None:
+    """Constants that stand in nodes become initializers, where alone some of the tools look for weights."""
+    for node in [node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]:
+        tensor = node.attribute[0].t
+        tensor.name = node.output[0]
+        model.graph.initializer.append(tensor)
+        model.graph.node.remove(node)
 
 
 def _make(kind: Kind, model: ModelProto, calibration: Sequence[Feeds], share: float, folder: Path) -> ModelProto:
@@ -71,15 +86,20 @@ def _make(kind: Kind, model: ModelProto, calibration: Sequence[Feeds], share: fl
 
 
 def _int8(model: ModelProto, folder: Path) -> ModelProto:
-    _require(model, ("MatMul", "Gemm", "Conv", "LSTM", "Attention", "Gather"), "int8")
-    quantize_dynamic(_prepared(model, folder), folder / "out.onnx", per_channel=True, weight_type=QuantType.QInt8)
-    return onnx.load(folder / "out.onnx")
+    # Not Conv: a convolution that measures its input anew each time was several times slower than with float32.
+    operators = ("MatMul", "Gemm", "LSTM", "Attention", "Gather")
+    _require(model, operators, "int8")
+    out = folder / "out.onnx"
+    # The tool calls a Gemm by the name of what it turns it into.
+    named = [name for name in operators if name != "Gemm"]
+    quantize_dynamic(_prepared(model, folder), out, named, per_channel=True, weight_type=QuantType.QInt8)
+    return onnx.load(out)
 
 
 def _int8_static(model: ModelProto, calibration: Sequence[Feeds], folder: Path) -> ModelProto:
     _require(model, ("MatMul", "Gemm", "Conv"), "int8-static")
     quantize_static(
-        _prepared(model, folder),
+        _prepared(_with_scales_by_channel(model), folder),
         folder / "out.onnx",
         _CalibrationInputs(calibration),
         quant_format=QuantFormat.QDQ,
@@ -88,6 +108,12 @@ def _int8_static(model: ModelProto, calibration: Sequence[Feeds], folder: Path) 
         weight_type=QuantType.QInt8,
     )
     return onnx.load(folder / "out.onnx")
+
+
+def _with_scales_by_channel(model: ModelProto) -> ModelProto:
+    """The model in an operator set whose DequantizeLinear takes a scale for each channel: its own, or the first of them."""
+    version = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    return model if version >= SCALES_BY_CHANNEL else onnx.version_converter.convert_version(model, SCALES_BY_CHANNEL)
 
 
 def _int4(model: ModelProto, folder: Path) -> ModelProto:
@@ -156,9 +182,7 @@ def _require(model: ModelProto, operators: Sequence[str], kind: str) -> None:
 
 def _with_weights(model: ModelProto, operators: Sequence[str]) -> bool:
     """Whether any of the operators has constant float32 weights."""
-    constants = [(item.name, item) for item in model.graph.initializer]
-    constants += [(node.output[0], node.attribute[0].t) for node in model.graph.node if node.op_type == "Constant"]
-    weights = {name for name, item in constants if item.data_type == TensorProto.FLOAT and len(item.dims) > 1}
+    weights = {item.name for item in model.graph.initializer if item.data_type == TensorProto.FLOAT and len(item.dims) > 1}
     return any(node.op_type in operators and weights.intersection(node.input) for node in model.graph.node)
 
 

@@ -34,9 +34,12 @@ class _Hidden:
 
 
 def prune(model: ModelProto, share: float) -> ModelProto | None:
-    """The model without `share` (0 to 1) of its hidden units, changed in place; None if there are none to take out."""
+    """The model without `share` (0 to 1) of its hidden units, changed in place; None if there are none to take out.
+
+    Constants must stand in the graph's initializers, not in nodes.
+    """
     graph = model.graph
-    constants = _constants(graph)
+    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     pruned = False
     for node in graph.node:
         hidden = _hidden_behind(graph, node, constants)
@@ -48,15 +51,6 @@ def prune(model: ModelProto, share: float) -> ModelProto | None:
     _store(graph, constants)
     del graph.value_info[:]  # the shapes noted there are those of before
     return model
-
-
-def _constants(graph: GraphProto) -> dict[str, NDArray[Any]]:
-    """All constants by name; those that stand in nodes are taken out of them."""
-    found = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    for node in [node for node in graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]:
-        found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        graph.node.remove(node)
-    return found
 
 
 def _hidden_behind(graph: GraphProto, first: NodeProto, constants: dict[str, NDArray[Any]]) -> _Hidden | None:

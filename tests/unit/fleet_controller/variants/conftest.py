@@ -17,7 +17,7 @@ HIDDEN = 96
 LABELS = ("dry", "wet", "mud")
 
 
-def graph(nodes: Sequence[NodeProto], constants: dict[str, Any], *, width: int, given: int) -> ModelProto:
+def graph(nodes: Sequence[NodeProto], constants: dict[str, Any], *, width: int, given: int, opset: int = 17) -> ModelProto:
     """A model from `x` (batch, width) to `y` (batch, given)."""
     made = helper.make_graph(
         list(nodes),
@@ -26,7 +26,7 @@ def graph(nodes: Sequence[NodeProto], constants: dict[str, Any], *, width: int, 
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", given])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.checker.check_model(model)
     return model
 

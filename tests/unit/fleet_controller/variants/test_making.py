@@ -133,3 +133,45 @@ def test_weights_in_attributes_count_as_float32() -> None:
     facts = graph_facts(helper.make_model(made_graph, opset_imports=opsets, ir_version=8))
     assert facts.stored == {"float32": 3 * WIDTH + 3}
     assert (facts.heavy, facts.narrow_heavy) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", [Kind.INT8, Kind.INT4, Kind.FP16, Kind.PRUNED])
+def test_weights_that_stand_in_nodes_are_seen(kind: Kind) -> None:
+    source = network()
+    for tensor in list(source.graph.initializer):
+        source.graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], value=tensor))
+    del source.graph.initializer[:]
+    variant = made(kind, source)
+    assert not any(node.op_type == "Constant" for node in variant.graph.node)
+    assert variant.ByteSize() < source.ByteSize() * 0.8
+
+
+def convolutions(opset: int) -> ModelProto:
+    random = np.random.default_rng(5)
+    kernels = random.normal(size=(8, 1, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Unsqueeze", ["x"], ["u"], axes=[1]),
+        helper.make_node("Conv", ["u", "k"], ["c"]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("ReduceMean", ["r"], ["y"], axes=[2], keepdims=0),
+    ]
+    return graph(nodes, {"k": kernels}, width=WIDTH, given=8, opset=opset)
+
+
+def test_convolutions_are_quantised_with_fixed_ranges_alone_and_from_an_old_operator_set_too() -> None:
+    source = convolutions(opset=11)
+    variant = made(Kind.INT8_STATIC, source)
+    assert {item.domain: item.version for item in variant.opset_import}[""] == 13
+    assert graph_facts(variant).narrow_heavy == 1
+    assert np.abs(scores(variant) - scores(source)).max() < 0.1
+    with pytest.raises(VariantImpossible, match="this model has Conv, ReduceMean, Relu, Unsqueeze"):
+        made(Kind.INT8, source)
+
+
+def test_a_tool_that_finds_nothing_to_make_narrower_is_found_out() -> None:
+    # Constant, but on the left: no quantiser takes it for weights.
+    nodes = [helper.make_node("Transpose", ["x"], ["t"]), helper.make_node("MatMul", ["w", "t"], ["m"])]
+    nodes.append(helper.make_node("Transpose", ["m"], ["y"]))
+    model = graph(nodes, {"w": np.ones((4, WIDTH), np.float32)}, width=WIDTH, given=4)
+    with pytest.raises(VariantImpossible, match="found nothing to make narrower"):
+        made(Kind.INT4, model)

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, helper
 
 from fleet_controller.variants.pruning import prune
 from tests.unit.fleet_controller.variants.conftest import HIDDEN, WIDTH, constants, graph, network, windows
@@ -109,18 +109,3 @@ def test_units_that_more_than_a_matrix_reads_stay(model: ModelProto) -> None:
 
 def test_a_share_too_small_for_one_unit_prunes_nothing() -> None:
     assert prune(network(), 0.001) is None
-
-
-def test_constants_in_nodes_are_seen() -> None:
-    values = constants()
-    bias = numpy_helper.from_array(values.pop("b1"), "b1")
-    nodes = [
-        helper.make_node("Constant", [], ["b1"], value=bias),
-        helper.make_node("MatMul", ["x", "w1"], ["h"]),
-        helper.make_node("Add", ["h", "b1"], ["hb"]),
-        helper.make_node("MatMul", ["hb", "w2"], ["y"]),
-    ]
-    model = graph(nodes, values, width=WIDTH, given=3)
-    assert prune(model, 1 / 3) is not None
-    assert shapes(model)["b1"] == (64,)
-    assert scores(model).shape == (8, 3)
