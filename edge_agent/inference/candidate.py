@@ -16,7 +16,8 @@ def compare(samples: Sequence[GoldenSample], results: Sequence[Scored], first: i
     """The first golden sample that is not met, or None. `first` is the number of the first of `samples`, from 0."""
     for number, (sample, got) in enumerate(zip(samples, results, strict=True), first):
         if isinstance(got, Failure):
-            return Failure(Reason.GOLDEN_MISMATCH, f"golden sample {number}: {got.reason}: {got.detail}")
+            reason = got.reason if got.reason is Reason.DEADLINE_EXCEEDED else Reason.GOLDEN_MISMATCH
+            return Failure(reason, f"golden sample {number}: {got.reason}: {got.detail}")
         if len(got) != len(sample.scores):
             return Failure(Reason.BAD_OUTPUT, f"golden sample {number}: {len(got)} scores, expected {len(sample.scores)}")
         for position, (score, expected) in enumerate(zip(got, sample.scores, strict=True)):

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 BACKOFF_MIN = 0.1
 BACKOFF_MAX = 30.0
 POISON_CRASHES = 2
-"""So many crashes while an input was alone in the worker make it a dead letter."""
+"""So many crashes, or missed deadlines, while an input was alone in the worker make it a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +213,21 @@ class ModelHost:
 
     def _answered(self, results: list[Scored], reference: ModelRef | None, bundle: Bundle | None) -> None:
         """The batch is done. `reference` and `bundle` are those that it was sent to: a switch may have come in between."""
-        flight, self._flight = self._flight, []
         seconds = self._clock() - self._sent
         self._busy_seconds += seconds
+        if self._draining is not None:
+            self._draining.stop()
+            self._draining = None
+        if any(is_late(result) for result in results):
+            failure = Failure(Reason.DEADLINE_EXCEEDED, "the runtime was told to stop")
+            self._take_back(failure, blame=reference is self.reference)
+            self._pump()
+            return
+        flight, self._flight = self._flight, []
         self._batching.note(len(results), seconds)
         self._end_turn()
         self._alone = max(0, self._alone - len(flight))
         self._backoff = BACKOFF_MIN
-        if self._draining is not None:
-            self._draining.stop()
-            self._draining = None
         answers: list[Answer | Failure] = []
         scored = iter(results)
         for entry in flight:
@@ -287,7 +292,7 @@ class ModelHost:
     def _ended(self, worker: WorkerProcess, failure: Failure) -> None:
         if worker is self._draining:
             self._draining = None
-            self._take_back(failure)
+            self._take_back(failure, blame=False)
             self._pump()
         elif worker is self._worker:
             self._worker = None
@@ -296,11 +301,11 @@ class ModelHost:
             self._restarts += 1
             self._restart_later(failure)
 
-    def _take_back(self, failure: Failure) -> None:
-        """The worker ended: its inputs go to the front again, one by one from now on, except the one that kills workers."""
+    def _take_back(self, failure: Failure, *, blame: bool = True) -> None:
+        """No answer: the inputs go to the front again, one by one from now on, except the one that has spoilt it twice."""
         flight, self._flight = self._flight, []
         self._give_turn_back()
-        if len(flight) == 1:
+        if len(flight) == 1 and blame:
             entry = flight[0]
             entry.crashes += 1
             if entry.crashes >= POISON_CRASHES:
@@ -309,7 +314,8 @@ class ModelHost:
                 late = failure.reason is Reason.DEADLINE_EXCEEDED
                 reason = failure.reason if late else Reason.POISON_INPUT
                 dropped = self._queue.owed(flight)
-                self._deliver(flight, [Failure(reason, f"{entry.crashes} workers ended over this input; {failure.detail}")])
+                what = "it was late" if late else "a worker ended over this input"
+                self._deliver(flight, [Failure(reason, f"{what} {entry.crashes} times; {failure.detail}")])
                 self._tell_dropped(dropped)
                 self._queue.answered(flight)
                 return
@@ -339,3 +345,8 @@ class ModelHost:
         flight, self._flight = self._flight, []
         self._give_turn_back()
         self._queue.put_back(flight)
+
+
+def is_late(result: Scored) -> bool:
+    """Whether an item was not scored because its batch missed the deadline: nobody knows whose fault that is."""
+    return isinstance(result, Failure) and result.reason is Reason.DEADLINE_EXCEEDED

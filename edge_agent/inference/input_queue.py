@@ -66,7 +66,7 @@ class Pending:
     """When it came, on the monotonic clock."""
     lane: Lane | None = None
     crashes: int = 0
-    """Of workers that had this input alone. In a batch nobody knows whose fault it was."""
+    """Of workers that had this input alone, and deadlines that it missed so. In a batch nobody knows whose fault it was."""
     told: bool = False
     """Dropped, and its `done` was called."""
 

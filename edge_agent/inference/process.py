@@ -1,5 +1,6 @@
 """The daemon's side of one worker process: start, ask, time out, kill, notice its end. All on the loop thread."""
 
+import contextlib
 import logging
 import math
 import os
@@ -27,6 +28,8 @@ _CHUNK = 256 * 1024
 _STOP_SECONDS = 2.0
 _RELEASE_SECONDS = 1.0
 """For so long shared memory stays allocated for the next batch: allocating it again takes three times as long as filling it."""
+CANCEL_SECONDS = 1.0
+"""The longest that a runtime may take to stop once it is told to; then the worker is killed."""
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 # The interpreter may be another one, with its own packages and without ours: it is shown the folder of `edge_agent` alone,
 # because the folder around it would bring the daemon's compiled packages with it.
@@ -104,13 +107,15 @@ class WorkerProcess:
         self._memory = SharedMemory.create()
         self._reader = protocol.Reader(self._memory)
         ours, theirs = socket.socketpair()
+        listens, self._cancels = os.pipe2(os.O_CLOEXEC)
         try:
             python = plan.python or sys.executable
             shared = self._memory.for_worker
-            arguments = [_PACKAGE, str(theirs.fileno()), str(plan.memory_bytes), str(os.getpid()), *map(str, shared)]
+            descriptors = [theirs.fileno(), listens, *shared]
+            arguments = [_PACKAGE, str(plan.memory_bytes), str(os.getpid()), *map(str, descriptors)]
             self._process = subprocess.Popen(
                 [python, "-c", _START, *arguments],
-                pass_fds=[theirs.fileno(), *shared],
+                pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=child_environment(plan.threads),
@@ -119,9 +124,11 @@ class WorkerProcess:
         except BaseException:
             ours.close()
             self._memory.close()
+            os.close(self._cancels)
             raise
         finally:
             theirs.close()
+            os.close(listens)
         self._socket = ours
         ours.setblocking(False)
         self._pidfd = os.pidfd_open(self._process.pid)
@@ -149,7 +156,8 @@ class WorkerProcess:
     def run(self, items: Sequence[ModelInput], deadline: float, done: Callable[[list[Scored]], object]) -> None:
         """Score a batch, one at a time: `done` gets one entry for each item, unless the worker ends first.
 
-        After `deadline` seconds the worker is killed, and `on_ended` gets DEADLINE_EXCEEDED.
+        After `deadline` seconds the runtime is told to stop, and what it has not scored is a DEADLINE_EXCEEDED. If it does not
+        listen either, the worker is killed, and `on_ended` gets the same reason.
         """
         if self._waiting is not None or self.ready is None:
             raise RuntimeError("a worker takes one batch at a time, once it is ready")
@@ -160,7 +168,8 @@ class WorkerProcess:
             self._run_less(items, deadline, done, str(error))
             return
         self._waiting = (self._number, len(items), done)
-        self._arm(deadline, Reason.DEADLINE_EXCEEDED, f"no answer to {len(items)} inputs within {deadline:g} s")
+        self._disarm()
+        self._timer = self._loop.call_later(deadline, lambda: self._cancel(deadline))
         self._send(frame)
 
     def _run_less(
@@ -307,6 +316,16 @@ class WorkerProcess:
         else:
             self._memory.release()
 
+    def _cancel(self, deadline: float) -> None:
+        """The batch is late: first the runtime's own way to end it, which costs the worker nothing."""
+        if self._waiting is None:
+            return
+        number, count, _ = self._waiting
+        with contextlib.suppress(OSError):  # it has ended; `_exited` says so
+            os.write(self._cancels, protocol.CANCEL.pack(number))
+        text = f"no answer to {count} inputs within {deadline:g} s, and the runtime does not stop"
+        self._arm(min(deadline, CANCEL_SECONDS), Reason.DEADLINE_EXCEEDED, text)
+
     def _close_socket(self) -> None:
         if self._release_timer is not None:
             self._release_timer.cancel()
@@ -314,6 +333,7 @@ class WorkerProcess:
         self._memory.close()
         descriptor = self._socket.fileno()
         if descriptor >= 0:
+            os.close(self._cancels)
             self._loop.remove_reader(descriptor)
             self._loop.remove_writer(descriptor)
             self._socket.close()

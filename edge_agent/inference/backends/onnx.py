@@ -81,6 +81,8 @@ class OnnxBackend:
     def run(self, feeds: Feeds) -> NDArray[Any]:
         """See the port."""
         typed = {name: values.astype(self._dtypes[name], copy=False) for name, values in feeds.items()}
+        if self._options.terminate:  # a cancel may come when its run is over already
+            self._options = self._run_options()
         options = self._options
         try:
             raw: NDArray[Any] = self._session.run(self._output, typed, options)[0]
@@ -88,9 +90,6 @@ class OnnxBackend:
             if options.terminate:
                 raise Cancelled("ONNX Runtime was told to stop") from error
             raise
-        finally:
-            if options.terminate:
-                self._options = self._run_options()
         return raw
 
     def cancel(self) -> None:

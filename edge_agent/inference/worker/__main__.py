@@ -1,7 +1,7 @@
 """The worker's life: limits, load, score until the daemon goes away.
 
-Arguments: socket descriptor, memory limit in bytes (0 is none), the parent's pid, and the descriptors of the shared memory that
-is written and that is read.
+Arguments: memory limit in bytes (0 is none), the parent's pid, and descriptors: the socket, the pipe that cancels batches, the
+shared memory that is written and that is read.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import sys
 
 from edge_agent.inference import protocol
 from edge_agent.inference.shared_memory import SharedMemory
+from edge_agent.inference.worker.cancelling import Cancelling
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 1024 * 1024
@@ -55,10 +56,10 @@ def read_model(load: protocol.Load) -> "tuple[str, bytes]":
     return digest.hexdigest(), bytes(model)
 
 
-def serve(connection: socket.socket, memory: SharedMemory) -> None:
+def serve(connection: socket.socket, cancel_descriptor: int, memory: SharedMemory) -> None:
     """Answer frames until the other side closes."""
     reader = protocol.Reader(memory)
-    scorer = None
+    scorer = cancelling = None
     while True:
         data = connection.recv(_CHUNK)
         if not data:
@@ -73,8 +74,12 @@ def serve(connection: socket.socket, memory: SharedMemory) -> None:
                 scorer = _load(connection, header)
                 if scorer is None:
                     return
-            elif isinstance(header, protocol.Run) and scorer is not None:
+                cancelling = Cancelling(cancel_descriptor, scorer.cancel)
+                cancelling.start()
+            elif isinstance(header, protocol.Run) and scorer is not None and cancelling is not None:
+                cancelling.begin(header.number)
                 answer, parts = scorer.answer(header, body)
+                cancelling.end()
                 connection.sendall(protocol.pack(answer, parts, memory))
                 del header, body, frame, answer, parts  # large ones would stay until the next batch comes
             else:
@@ -112,11 +117,11 @@ def _load(connection: socket.socket, load: protocol.Load):  # type: ignore[no-un
 
 def main() -> None:
     """Run the worker."""
-    descriptor, memory_bytes, parent, writes, reads = (int(argument) for argument in sys.argv[1:6])
+    memory_bytes, parent, descriptor, cancels, writes, reads = (int(argument) for argument in sys.argv[1:7])
     limit(memory_bytes, parent)
     # Both errors say that the daemon is gone or has replaced this worker.
     with socket.socket(fileno=descriptor) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        serve(connection, SharedMemory(writes, reads))
+        serve(connection, cancels, SharedMemory(writes, reads))
 
 
 if __name__ == "__main__":

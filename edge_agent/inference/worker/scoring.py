@@ -14,6 +14,7 @@ from edge_agent.inference.worker.tensor_feeds import TensorFeeds
 
 Rows = NDArray[Any]
 """The model's output for several items, the items in the first dimension."""
+_LATE = (protocol.DEADLINE_EXCEEDED, "the runtime was told to stop at the deadline")
 
 
 class Scorer:
@@ -25,10 +26,17 @@ class Scorer:
         self._to_feeds: ToFeeds = TensorFeeds(load) if self._raw else FeatureFeeds(load)
         self._width = int(np.prod(load.output_tensor.shape[1:]))
         self.backend = port.load(load, model)
+        self._cancelled = False
         _require_version(load, self.backend.version)
+
+    def cancel(self) -> None:
+        """End the batch under way, from another thread: what is not scored yet becomes a fault."""
+        self._cancelled = True
+        self.backend.cancel()
 
     def answer(self, run: Run, body: bytes) -> tuple[Scores, list[Buffer]]:
         """The answer to a batch, and its body in parts."""
+        self._cancelled = False
         groups, faults = self._to_feeds(run, body)
         results: list[tuple[list[int], Rows]] = []
         for group in groups:
@@ -47,16 +55,20 @@ class Scorer:
 
     def _infer(self, group: Group, results: list[tuple[list[int], Rows]], faults: Faults) -> None:
         """Add the rows of a group to `results`. Where it fails, its items are tried one by one."""
-        try:
-            rows = port.score(self.backend, group.feeds, self._given)
-        except Exception as error:  # noqa: BLE001  whatever a runtime raises is a fault of these items, and reported as such
-            if len(group) == 1:
-                faults[group.positions[0]] = (protocol.BAD_OUTPUT, f"the model gave no scores: {error}")
+        trouble = ""
+        if not self._cancelled:
+            try:
+                results.append((group.positions, port.score(self.backend, group.feeds, self._given)))
                 return
+            except Exception as error:  # noqa: BLE001  whatever a runtime raises is a fault of these items, and reported as such
+                trouble = str(error)
+        if self._cancelled:
+            faults.update((position, _LATE) for position in group.positions)
+        elif len(group) == 1:
+            faults[group.positions[0]] = (protocol.BAD_OUTPUT, f"the model gave no scores: {trouble}")
+        else:
             for row in range(len(group)):
                 self._infer(group.single(row), results, faults)
-            return
-        results.append((group.positions, rows))
 
 
 def _tensors(run: Run, results: list[tuple[list[int], Rows]], faults: Faults) -> tuple[Scores, list[Buffer]]:

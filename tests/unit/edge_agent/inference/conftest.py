@@ -41,6 +41,42 @@ def linear_onnx(weights: list[list[float]], bias: list[float], *, domain: str = 
     return data
 
 
+def endless_onnx() -> bytes:
+    """`2 * last + mean`, and a `Loop` that never ends where one of them is above 100."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Identity", ["x"], ["x_next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x_next", TensorProto.FLOAT, None),
+        ],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["features"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "bound"], ["begin"]),
+        helper.make_node("Loop", ["", "begin", "features"], ["same"], body=body),
+        helper.make_node("Gemm", ["same", "w", "b"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "endless",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 2])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 1])],
+        [
+            numpy_helper.from_array(np.array(100, np.float32), "bound"),
+            numpy_helper.from_array(np.array([[2.0], [1.0]], np.float32), "w"),
+            numpy_helper.from_array(np.zeros(1, np.float32), "b"),
+        ],
+    )
+    data: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return data
+
+
 def manifest_text(**changes: Any) -> str:
     """`model.toml` of a model on windows of `flow` that takes last and mean."""
     values: dict[str, Any] = {

@@ -190,6 +190,32 @@ def test_an_input_that_kills_its_worker_twice_fails_alone(
     models.stop()
 
 
+def test_an_endless_loop_is_ended_by_the_runtime_and_the_worker_lives_on(loop: Loop, make_bundle: Any) -> None:
+    models = Models(loop, InferenceSettings(max_batch=8, deadline=0.5))
+    activate(loop, models, make_bundle(support.endless_onnx()))
+    pid = models.stats()[0].pid
+    answers: list[Any] = []
+    for value in (1, 2, 666, 4, 5):
+        models.submit("leak", window(value, value), answers.append)
+    wait(loop, answers, 5)
+    assert [answer.scores[0] if isinstance(answer, Answer) else answer.reason for answer in answers] == [
+        3,
+        6,
+        Reason.DEADLINE_EXCEEDED,
+        12,
+        15,
+    ]
+    assert (models.stats()[0].pid, models.stats()[0].restarts) == (pid, 0)
+    models.stop()
+
+
+def test_a_candidate_that_never_answers_its_golden_samples_is_late(loop: Loop, make_bundle: Any) -> None:
+    models = Models(loop, InferenceSettings(deadline=0.5))
+    bundle = make_bundle(support.endless_onnx(), golden=[{"window": {"flow": [666, 666]}, "times": [0, 1], "scores": [1998]}])
+    assert activate(loop, models, bundle).reason is Reason.DEADLINE_EXCEEDED
+    models.stop()
+
+
 def test_a_candidate_that_hangs_is_refused_after_its_time(loop: Loop, tmp_path: Path, make_bundle: Any) -> None:
     settings = InferenceSettings(python={"onnx": flawed_python(tmp_path, "time.sleep(3600)")})
     models = Models(loop, settings)
