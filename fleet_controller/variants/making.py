@@ -98,11 +98,15 @@ def _int8(model: ModelProto, folder: Path) -> ModelProto:
 
 def _int8_static(model: ModelProto, calibration: Sequence[Feeds], folder: Path) -> ModelProto:
     _require(model, ("MatMul", "Gemm", "Conv"), "int8-static")
+    # Between convolutions everything is quantised, so that numbers stay int8 from one to the next. Elsewhere what lies between
+    # products is sensitive: with it, a text encoder's mean cosine was 0.845 instead of 0.943, at about the same speed.
+    operators = None if _with_weights(model, ("Conv",)) else ["MatMul", "Gemm", "Gather"]
     quantize_static(
         _prepared(_with_scales_by_channel(model), folder),
         folder / "out.onnx",
         _CalibrationInputs(calibration),
         quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=operators,
         per_channel=True,
         activation_type=QuantType.QUInt8,  # with int8 weights, what both x86 and Arm have quick operators for
         weight_type=QuantType.QInt8,
