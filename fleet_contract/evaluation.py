@@ -31,7 +31,9 @@ class DataSample(Struct, frozen=True, kw_only=True):
     tensors: dict[str, TensorSample] = {}
     """Tensor name to its content; for a model of kind tensor."""
     label: str | None = None
-    """The right label; `none` where a model with a single label should say no."""
+    """The right label; `none` where a model with a single label should say no. Of a model without labels, such as a text
+    encoder: any word; texts of one label should lie near each other.
+    """
     scores: tuple[float, ...] | None = None
     """The right values of a regression, or the right scores of a classification."""
 
@@ -91,8 +93,8 @@ def _wrong_with(sample: DataSample, manifest: Manifest) -> str | None:
     if wrong is not None:
         return wrong
     known = (*manifest.labels, NO_LABEL) if len(manifest.labels) == 1 else manifest.labels
-    if sample.label is not None and sample.label not in known:
-        return f"label: {sample.label!r} is none of {', '.join(known)}" if known else "label: the model has no labels"
+    if sample.label is not None and known and sample.label not in known:
+        return f"label: {sample.label!r} is none of {', '.join(known)}"
     width = manifest.width
     if sample.scores is not None and width is not None and len(sample.scores) != width:
         return f"scores: {len(sample.scores)}, but the model gives {width}"

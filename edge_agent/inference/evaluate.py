@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from edge_agent.health.probes import memory_of
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Failure, ModelInput, Scored, to_input
 from edge_agent.inference.bundle_store import Bundle, hex_of, open_bundle_file
@@ -95,7 +96,7 @@ def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: fl
     """
     plan = resolve(InferenceSettings(threads=1), bundle.manifest.name, bundle.manifest.runtime.value)
     load = load_request(bundle, plan)
-    start_bytes = proportional_bytes()
+    start_bytes = memory_of(os.getpid()) or 0
     # Imported only now, so that `start_bytes` is without numpy and runtime.
     from edge_agent.inference.backends.port import BackendError
     from edge_agent.inference.worker.scoring import Scorer
@@ -115,7 +116,7 @@ def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: fl
     mismatch = compare(bundle.golden, [scored for scored, _ in answered])
     feeds = [given for _, given in answered if given is not None]
     taken = trial.time(feeds, seconds) if feeds else []
-    memory_bytes, peak_bytes = proportional_bytes(), most_resident_bytes()
+    memory_bytes, peak_bytes = memory_of(os.getpid()) or 0, most_resident_bytes()
     # Read only now, so that a large data set is no part of the memory above.
     samples = parse_data_set(data.read_bytes(), bundle.manifest, str(data)) if data is not None else ()
     scored, faults = _score(trial, samples, inputs)
@@ -161,19 +162,10 @@ def _largest_difference(golden: Sequence[GoldenSample], given: Sequence[Scored])
     return largest if math.isfinite(largest) else None
 
 
-def proportional_bytes() -> int:
-    """This process's share of memory (PSS): pages that several processes use are divided between them."""
-    return _kibibytes("/proc/self/smaps_rollup", "Pss:")
-
-
 def most_resident_bytes() -> int:
     """The most memory that this process ever had resident."""
-    return _kibibytes("/proc/self/status", "VmHWM:")
-
-
-def _kibibytes(file: str, key: str) -> int:
-    with open(file, encoding="ascii") as lines:
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key)), 0)
+    with open("/proc/self/status", encoding="ascii") as lines:
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def main() -> int:

@@ -11,13 +11,19 @@ from fleet_contract.evaluation import NO_LABEL, DataSample
 from fleet_contract.manifest import Manifest
 
 DEFAULT_THRESHOLD: Final = 0.5
+_BLOCK: Final = 1024
+"""Samples whose neighbours are looked for at a time: all at once would take memory with the square of their number."""
 Scores = Sequence[tuple[float, ...] | None]
 """For each sample; None where the model gave none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How right the scores are. `name` is `accuracy` (share of right labels) or `r2`; 1 is perfect in both."""
+    """How right the scores are. 1 is perfect.
+
+    `name` is `accuracy` (share of right labels), `r2`, or for a model that embeds `neighbour_accuracy`: the share of samples
+    whose nearest other sample has the same label.
+    """
 
     name: str
     value: float
@@ -40,7 +46,7 @@ class Likeness:
 def quality(manifest: Manifest, samples: Sequence[DataSample], scores: Scores) -> Quality | None:
     """How right the scores are; None when no sample says what is right. A sample without scores is a wrong answer."""
     if not manifest.labels:
-        return _regression(samples, scores)
+        return _regression(samples, scores) or _neighbours(samples, scores)
     right = [_right_label(manifest, sample) for sample in samples]
     pairs = [(wanted, given) for wanted, given in zip(right, scores, strict=True) if wanted is not None]
     if not pairs:
@@ -84,6 +90,24 @@ def _regression(samples: Sequence[DataSample], scores: Scores) -> Quality | None
         return None
     r2 = 1 - ((wanted - given) ** 2).sum() / spread
     return Quality("r2", float(r2), len(pairs), float(np.abs(wanted - given).mean()))
+
+
+def _neighbours(samples: Sequence[DataSample], scores: Scores) -> Quality | None:
+    """Each sample against all others; one without scores is a miss."""
+    labelled = [(sample.label, given) for sample, given in zip(samples, scores, strict=True) if sample.label is not None]
+    answered = [(label, given) for label, given in labelled if given is not None]
+    if len({label for label, _ in labelled}) < 2 or len(answered) < 2:
+        return None
+    labels = np.array([label for label, _ in answered])
+    vectors: NDArray[np.float32] = np.array([given for _, given in answered], np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    hits = 0
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK] @ vectors.T
+        rows = np.arange(len(block))
+        block[rows, start + rows] = -np.inf  # itself
+        hits += int((labels[block.argmax(axis=1)] == labels[start + rows]).sum())
+    return Quality("neighbour_accuracy", hits / len(labelled), len(labelled))
 
 
 def likeness(source: Scores, variant: Scores) -> Likeness | None:

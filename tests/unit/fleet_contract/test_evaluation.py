@@ -66,3 +66,9 @@ def test_a_text_model_wants_texts_and_an_empty_file_is_no_data_set() -> None:
         parse_data_set(b'{"window": {"flow": [1]}}', texts, "d")
     with pytest.raises(DataSetError, match=r"^d: no sample in it"):
         parse_data_set(b"\n", texts, "d")
+
+
+def test_a_model_without_labels_takes_any_label() -> None:
+    encoder = manifest(labels=())
+    (sample,) = parse_data_set(b'{"window": {"flow": [1]}, "label": "anything"}', encoder, "d")
+    assert sample.label == "anything"

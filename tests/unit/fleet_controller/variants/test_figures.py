@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import msgspec
@@ -74,3 +75,23 @@ def test_a_single_score_has_no_cosine() -> None:
     assert got is not None
     assert got.cosine_mean is None
     assert got.largest_difference == pytest.approx(0.3)
+
+
+def test_a_model_that_embeds_is_right_where_the_nearest_other_sample_has_the_same_label(manifest: Manifest) -> None:
+    encoder = with_labels(manifest)
+    samples = [DataSample(label=label) for label in ("pest", "pest", "leak", "leak", "leak")]
+    near = [(1.0, 0.0), (5.0, 0.5), (0.0, 2.0), (0.1, 1.0), None]
+    got = quality(encoder, samples, near)
+    assert got is not None
+    assert (got.name, got.value, got.samples) == ("neighbour_accuracy", 0.8, 5)
+    assert quality(encoder, samples[:2], near[:2]) is None
+
+
+def test_neighbours_are_looked_for_over_all_blocks(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [DataSample(label=f"{position % 4}") for position in range(8)]
+    at = [(math.cos(position % 4 + position / 100), math.sin(position % 4 + position / 100)) for position in range(8)]
+    whole = quality(with_labels(manifest), samples, at)
+    monkeypatch.setattr("fleet_controller.variants.figures._BLOCK", 3)
+    assert quality(with_labels(manifest), samples, at) == whole
+    assert whole is not None
+    assert whole.value == 1.0
