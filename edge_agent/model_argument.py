@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent.inference.answers import ModelInput
+from edge_agent.inference.answers import ModelInput, to_input
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.replay_models import BundleMissing, find_active, open_bundle
 from edge_agent.settings import AgentSettings, InferenceSettings
@@ -47,4 +47,4 @@ def golden_questions(bundle: Bundle) -> list[ModelInput]:
     """The bundle's golden samples as inputs: what is measured with."""
     if not bundle.golden:
         raise BundleMissing(f"{bundle.path} holds no golden samples to measure with")
-    return [ModelInput(sample.window, sample.times, sample.text) for sample in bundle.golden]
+    return [to_input(sample) for sample in bundle.golden]

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from edge_agent.commands.text_table import text_table
-from edge_agent.inference.answers import Failure, ModelInput, Scored
+from edge_agent.inference.answers import Failure, ModelInput, Scored, TensorValue, to_input
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.process import WorkerProcess
 from edge_agent.inference.run_plan import RunPlan, resolve
@@ -62,7 +62,7 @@ def read_questions(data: bytes, manifest: Manifest, name: str) -> list[ModelInpu
         items = whole if isinstance(whole, list) else [whole]
         lines = b"\n".join(msgspec.json.encode(item) for item in items)
     samples = parse_data_set(lines, manifest, name)
-    return [ModelInput(sample.window, sample.times, sample.text) for sample in samples]
+    return [to_input(sample) for sample in samples]
 
 
 def _ask(bundle: Bundle, plan: RunPlan, questions: Sequence[ModelInput]) -> tuple[list[Scored], float, str]:
@@ -100,7 +100,8 @@ def _as_json(answer: Scored, manifest: Manifest) -> dict[str, Any]:
         return {"reason": answer.reason.value, "detail": answer.detail}
     if manifest.labels:
         return {"scores": dict(_named(answer, manifest))}
-    return {"scores": list(answer)}
+    shape = {"shape": list(answer.shape)} if isinstance(answer, TensorValue) else {}
+    return {**shape, "scores": list(answer)}
 
 
 def _as_text(number: int, answer: Scored, manifest: Manifest) -> str:
@@ -109,8 +110,9 @@ def _as_text(number: int, answer: Scored, manifest: Manifest) -> str:
     rows = _named(answer, manifest)
     if manifest.labels:
         rows.sort(key=lambda row: -row[1])
+    shape = f" {list(answer.shape)}" if isinstance(answer, TensorValue) else ""
     table = text_table(
-        (f"{number}: {'LABEL' if manifest.labels else 'OUTPUT'}", "SCORE"),
+        (f"{number}: {'LABEL' if manifest.labels else 'OUTPUT'}{shape}", "SCORE"),
         [(name, f"{score:.6g}") for name, score in rows[:SHOWN_SCORES]],
     )
     left = len(rows) - SHOWN_SCORES

@@ -8,11 +8,11 @@ made, on the same file system, so that storing one is a rename.
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_agent.durable import fsync_folder, move_file_durably
-from fleet_contract.bundle import MAX_BUNDLE_BYTES, BundleEntry, BundleError, read_bundle
+from fleet_contract.bundle import MAX_BUNDLE_BYTES, BundleEntry, BundleError, BundleIndex, read_bundle
 from fleet_contract.manifest import GoldenSample, Manifest
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import check_name
@@ -32,6 +32,8 @@ class Bundle:
     golden: tuple[GoldenSample, ...]
     entry: BundleEntry
     """Where the model file lies in the tar."""
+    tokenizer: BundleEntry | None = None
+    """Where the tokenizer lies, if the model has one."""
 
 
 def hex_of(digest: str) -> str:
@@ -50,6 +52,12 @@ def open_bundle_file(path: Path) -> Bundle:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # absolute, because a worker runs elsewhere
     return Bundle(path.absolute(), PREFIX + digest, index.manifest, index.golden, index.entries[index.manifest.file])
+
+
+def _bundle(path: Path, digest: str, index: BundleIndex) -> Bundle:
+    manifest = index.manifest
+    tokenizer = None if manifest.tokenizer is None else index.entries[manifest.tokenizer]
+    return Bundle(path, PREFIX + digest, manifest, index.golden, index.entries[manifest.file], tokenizer)
 
 
 class BundleStore:
@@ -79,7 +87,7 @@ class BundleStore:
         fsync_folder(self._root)
         target = folder / f"{name}.tar"
         move_file_durably(file, target)
-        return Bundle(target, bundle.digest, bundle.manifest, bundle.golden, bundle.entry)
+        return replace(bundle, path=target)
 
     def open(self, model: str, digest: str) -> Bundle:
         """A stored bundle; raises BundleError, also when it is not there."""
@@ -111,4 +119,4 @@ class BundleStore:
                 index = read_bundle(file, max_bytes=self._max_bytes)
         except FileNotFoundError as error:
             raise BundleError(Reason.BUNDLE_INVALID, f"bundle {path.name} is not in the store") from error
-        return Bundle(path, PREFIX + hex_of(digest), index.manifest, index.golden, index.entries[index.manifest.file])
+        return _bundle(path, hex_of(digest), index)

@@ -23,7 +23,7 @@ from edge_agent.inference.bundle_store import Bundle, hex_of, open_bundle_file
 from edge_agent.inference.candidate import compare
 from edge_agent.inference.process import child_environment, input_names, load_request, read_scores, run_request
 from edge_agent.inference.run_plan import resolve
-from edge_agent.inference.worker.__main__ import read_model
+from edge_agent.inference.worker.__main__ import read_bundle_files
 from edge_agent.settings import InferenceSettings
 from fleet_contract.bundle import BundleError
 from fleet_contract.evaluation import DataSample, DataSetError, Evaluation, parse_data_set
@@ -102,11 +102,11 @@ def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: fl
     from edge_agent.inference.worker.scoring import Scorer
 
     try:
-        digest, model = read_model(load)
+        digest, model, tokenizer = read_bundle_files(load)
         if digest != hex_of(bundle.digest):
             raise BackendError(protocol.HASH_MISMATCH, f"{bundle.path} changed while it was read")
-        trial = Trial(bundle, Scorer(load, model))
-        del model
+        trial = Trial(bundle, Scorer(load, model, tokenizer))
+        del model, tokenizer
     except BackendError as error:
         return Evaluation(failed=(error.reason, str(error)))
     except (MemoryError, ImportError) as error:

@@ -62,6 +62,8 @@ def load_request(bundle: Bundle, plan: RunPlan) -> protocol.Load:
         digest=hex_of(bundle.digest),
         offset=bundle.entry.offset,
         size=bundle.entry.size,
+        tokenizer=None if bundle.tokenizer is None else (bundle.tokenizer.offset, bundle.tokenizer.size),
+        max_tokens=manifest.tokens.max_length,
         runtime=manifest.runtime.value,
         runtime_min=manifest.requirements.runtime_min,
         threads=plan.threads,
@@ -76,6 +78,9 @@ def load_request(bundle: Bundle, plan: RunPlan) -> protocol.Load:
         scale=scaling.scale if scaling else None,
         input_tensors=tuple(_tensor(item) for item in manifest.file_inputs),
         output_tensor=_tensor(manifest.output_tensor),
+        pooling=manifest.pooling.value,
+        activation=manifest.activation.value,
+        normalise=manifest.normalise,
     )
 
 

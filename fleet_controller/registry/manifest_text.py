@@ -13,7 +13,7 @@ def manifest_toml(manifest: Manifest) -> str:
     """The manifest as TOML, without what is at its default."""
     defaults = msgspec.to_builtins(Manifest(**_REQUIRED))
     table = {key: value for key, value in msgspec.to_builtins(manifest).items() if key in _REQUIRED or value != defaults[key]}
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items() if value is not None)
 
 
 _REQUIRED: Final[dict[str, Any]] = {

@@ -109,7 +109,8 @@ class _Optimiser:
 
     def _golden_as_data(self) -> Path:
         """Without a data set, likeness is still measured, on the golden samples; they say nothing of what is right."""
-        rows = [DataSample(window=item.window, times=item.times, text=item.text) for item in self._source.golden]
+        golden = self._source.golden
+        rows = [DataSample(window=item.window, times=item.times, text=item.text, tensors=item.tensors) for item in golden]
         path = self._scratch / "golden.jsonl"
         path.write_bytes(b"\n".join(map(msgspec.json.encode, rows)))
         return path

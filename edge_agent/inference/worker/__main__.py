@@ -38,10 +38,16 @@ def limit(memory_bytes: int, parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def read_model(load: protocol.Load) -> "tuple[str, bytes]":
-    """SHA-256 of the whole bundle in hex, and the model file in it, from one pass: what is hashed is what is loaded."""
+def read_bundle_files(load: protocol.Load) -> "tuple[str, bytes, bytes]":
+    """SHA-256 of the whole bundle in hex, the model file and the tokenizer (empty if there is none) in it.
+
+    From one pass: what is hashed is what is loaded.
+    """
     digest = hashlib.sha256()
-    model = bytearray()
+    model, tokenizer = bytearray(), bytearray()
+    wanted = [(model, load.offset, load.size)]
+    if load.tokenizer is not None:
+        wanted.append((tokenizer, *load.tokenizer))
     at = 0
     with open(load.bundle, "rb", buffering=0) as file:
         while True:
@@ -49,11 +55,12 @@ def read_model(load: protocol.Load) -> "tuple[str, bytes]":
             if not chunk:
                 break
             digest.update(chunk)
-            low, high = max(load.offset - at, 0), min(load.offset + load.size - at, len(chunk))
-            if low < high:
-                model += chunk[low:high]
+            for content, offset, size in wanted:
+                low, high = max(offset - at, 0), min(offset + size - at, len(chunk))
+                if low < high:
+                    content += chunk[low:high]
             at += len(chunk)
-    return digest.hexdigest(), bytes(model)
+    return digest.hexdigest(), bytes(model), bytes(tokenizer)
 
 
 def serve(connection: socket.socket, cancel_descriptor: int, memory: SharedMemory) -> None:
@@ -92,10 +99,10 @@ def _load(connection: socket.socket, load: protocol.Load):  # type: ignore[no-un
     from edge_agent.inference.worker.scoring import Scorer
 
     try:
-        digest, model = read_model(load)
+        digest, model, tokenizer = read_bundle_files(load)
         if digest != load.digest:
             raise BackendError(protocol.HASH_MISMATCH, f"the stored bundle has SHA-256 {digest}, not {load.digest}")
-        scorer = Scorer(load, model)
+        scorer = Scorer(load, model, tokenizer)
     except BackendError as error:
         connection.sendall(protocol.pack(protocol.Failed(reason=error.reason, detail=str(error))))
         return None

@@ -1,30 +1,29 @@
 """From the items of one batch to the answer: feeds, model, postprocessing; a faulty item costs itself alone."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_agent.inference import protocol
 from edge_agent.inference.backends import port
 from edge_agent.inference.protocol import Buffer, Load, Run, Scores, TensorPart
 from edge_agent.inference.worker.feature_feeds import FeatureFeeds
 from edge_agent.inference.worker.feeds import Faults, Group, ToFeeds
+from edge_agent.inference.worker.postprocess import Rows, postprocess
 from edge_agent.inference.worker.tensor_feeds import TensorFeeds
+from edge_agent.inference.worker.tokens import TokenFeeds
 
-Rows = NDArray[Any]
-"""The model's output for several items, the items in the first dimension."""
 _LATE = (protocol.DEADLINE_EXCEEDED, "the runtime was told to stop at the deadline")
 
 
 class Scorer:
     """One loaded model with its preprocessing. Raises BackendError when features, tensors and file do not fit each other."""
 
-    def __init__(self, load: Load, model: bytes) -> None:
+    def __init__(self, load: Load, model: bytes, tokenizer: bytes = b"") -> None:
         self._given = load.output_tensor
-        self._raw = not load.features
-        self._to_feeds: ToFeeds = TensorFeeds(load) if self._raw else FeatureFeeds(load)
-        self._width = int(np.prod(load.output_tensor.shape[1:]))
+        self._to_feeds = _to_feeds(load, tokenizer)
+        self._raw = isinstance(self._to_feeds, TensorFeeds)
+        self._postprocess = postprocess(load)
+        sizes = load.output_tensor.shape[1:] if load.pooling == "none" else load.output_tensor.shape[-1:]
+        self._width = int(np.prod(sizes))
         self.backend = port.load(load, model)
         self._cancelled = False
         _require_version(load, self.backend.version)
@@ -58,7 +57,8 @@ class Scorer:
         trouble = ""
         if not self._cancelled:
             try:
-                results.append((group.positions, port.score(self.backend, group.feeds, self._given)))
+                rows = port.score(self.backend, group.feeds, self._given)
+                results.append((group.positions, self._postprocess(rows, group.mask)))
                 return
             except Exception as error:  # noqa: BLE001  whatever a runtime raises is a fault of these items, and reported as such
                 trouble = str(error)
@@ -69,6 +69,12 @@ class Scorer:
         else:
             for row in range(len(group)):
                 self._infer(group.single(row), results, faults)
+
+
+def _to_feeds(load: Load, tokenizer: bytes) -> ToFeeds:
+    if load.tokenizer is not None:
+        return TokenFeeds(load, tokenizer)
+    return FeatureFeeds(load) if load.features else TensorFeeds(load)
 
 
 def _tensors(run: Run, results: list[tuple[list[int], Rows]], faults: Faults) -> tuple[Scores, list[Buffer]]:
