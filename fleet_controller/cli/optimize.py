@@ -169,28 +169,16 @@ def _figures(measured: "Measured") -> dict[str, Any]:
 
 
 def _print(report: "Report") -> None:
+    """Variants as columns: they are few and the figures many, so that all fit a terminal of 80 columns."""
     manifest, source = report.manifest, report.source
-    judged = source.quality.name if source.quality else "accuracy"
-    columns = (
-        "variant",
-        "file",
-        "narrow weights",
-        "narrow operators",
-        judged,
-        "cosine",
-        "difference",
-        "p50",
-        "p95",
-        "memory",
-        "",
-    )
-    rows = [("source", *_cells(source, source), "")]
-    rows += [
-        (outcome.kind, *(_cells(outcome.measured, source) if outcome.measured else [None] * 9), outcome.state.value)
-        for outcome in report.outcomes
-    ]
+    columns = [_cells(source, source), *(_cells(outcome.measured, source) for outcome in report.outcomes)]
+    judged = source.quality.name.replace("_", " ") if source.quality else "accuracy"
+    named = [judged if label is None else label for label in _FIGURES]
+    rows = [list(row) for row in zip(named, *columns, strict=True) if any(cell is not None for cell in row[1:])]
+    rows.append(["outcome", None, *(outcome.state.value for outcome in report.outcomes)])
     shown = console()
-    shown.print(table((*columns, ""), rows, title=f"{manifest.name} {manifest.version}, on {report.data}"))
+    title = f"{manifest.name} {manifest.version}, on {report.data}"
+    shown.print(table(["", "source", *(outcome.kind.value for outcome in report.outcomes)], rows, title=title))
     for outcome in report.outcomes:
         for text in (*outcome.reasons, *outcome.remarks):
             shown.print(f"{outcome.kind}: {text}", markup=False)
@@ -198,21 +186,41 @@ def _print(report: "Report") -> None:
             shown.print(f"{outcome.kind}: written to {outcome.path}", markup=False)
 
 
-def _cells(measured: "Measured", source: "Measured") -> list[str | None]:
-    ran, facts, alike = measured.evaluation, measured.facts, measured.likeness
+_FIGURES: Final = (
+    "file",
+    "narrow weights",
+    "narrow operators",
+    None,  # how right it is, by the measure that the data allows
+    "mean absolute error",
+    "cosine",
+    "difference",
+    "p50",
+    "p95",
+    "times as fast",
+    "memory",
+)
+
+
+def _cells(measured: "Measured | None", source: "Measured") -> list[str | None]:
+    """The figures of one column; all empty where there is no variant."""
+    if measured is None:
+        return [None] * len(_FIGURES)
+    ran, facts, quality, alike = measured.evaluation, measured.facts, measured.quality, measured.likeness
     factor = source.evaluation.latency_p50 / ran.latency_p50 if ran.latency_p50 and measured is not source else None
     return [
         size(measured.file_bytes),
         f"{facts.narrow_share:.0%}",
         f"{facts.narrow_heavy} of {facts.heavy}",
-        f"{measured.quality.value:.4f}" if measured.quality else None,
+        f"{quality.value:.4f}" if quality else None,
+        f"{quality.mae:.3g}" if quality and quality.mae is not None else None,
         f"{alike.cosine_mean:.4f}" if alike and alike.cosine_mean is not None else None,
         f"{alike.largest_difference:.3g}" if alike else None,
-        _milliseconds(ran.latency_p50) + (f" ({factor:.2f}x)" if factor else ""),
-        _milliseconds(ran.latency_p95),
+        _short_time(ran.latency_p50),
+        _short_time(ran.latency_p95),
+        f"{factor:.2f}" if factor else None,
         size(ran.memory_bytes),
     ]
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.3g} ms"
+def _short_time(seconds: float) -> str:
+    return f"{seconds * 1e6:.3g} µs" if seconds < 0.001 else f"{seconds * 1e3:.3g} ms"

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 WATCH_INTERVAL: Final = 2.0
 _STYLES: Final = {
-    **dict.fromkeys(("online", "committed", "healthy", "done", "ok"), "green"),
-    **dict.fromkeys(("rejected", "rolled_back", "lost", "aborted", "error"), "red"),
-    **dict.fromkeys(("paused", "returned", "offline"), "yellow"),
+    **dict.fromkeys(("online", "committed", "healthy", "done", "made", "ok"), "green"),
+    **dict.fromkeys(("rejected", "rolled_back", "lost", "aborted", "error", "refused"), "red"),
+    **dict.fromkeys(("paused", "returned", "offline", "impossible"), "yellow"),
 }
 
 

@@ -42,7 +42,12 @@ def test_the_table_shows_each_variant_and_says_why_one_is_refused(soil_folder: W
     assert done.returncode == 7
     lines = done.stdout.splitlines()
     assert "soil 1.2.0, on the 3 golden samples alone" in lines[0]
-    assert [line.split()[0] for line in lines if line.split()[-1:] in (["refused"], ["made"])] == ["fp16", "int4"]
+    rows = {line[: line.index("  ")].strip(): line.split() for line in lines if "  " in line}
+    assert ["source", "fp16", "int4"] in [line.split() for line in lines]
+    assert ["outcome", "-", "refused", "refused"] in [line.split() for line in lines]
+    assert rows["narrow weights"][2:4] == ["0%", "100%"]
+    assert "accuracy" not in rows
+    assert rows["memory"].count("MiB") == 3
     assert any(line.startswith("int4: golden sample 0: ") and "--tolerance" in line for line in lines)
     assert not (tmp_path / "out").exists()
 
