@@ -8,7 +8,7 @@ export ORT_DISABLE_TELEMETRY := 1
 PYTEST_JOBS ?= --numprocesses 2 --dist loadfile
 STAMP := $(VENV)/.installed-
 
-.PHONY: demo test check soak fuzz format bench schemas models clean
+.PHONY: demo test check soak fuzz fuzz-models format bench schemas models clean
 
 demo: $(STAMP)demo
 	$(BIN)/fleet demo --out build/demo $(DEMO_ARGS)
@@ -23,6 +23,9 @@ soak: $(STAMP)dev
 
 fuzz: $(STAMP)dev
 	$(BIN)/python -m tests.fuzz --out build/fuzz $(FUZZ_ARGS)
+
+fuzz-models: $(STAMP)dev
+	$(BIN)/python -m tests.fuzz_models --out build/fuzz-models $(FUZZ_ARGS)
 
 check: $(STAMP)dev
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import hashlib
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -17,9 +17,11 @@ TOKENS: Final = (
 )
 
 
-def mutate(random: Random, corpus: list[bytes]) -> bytes:
-    """A seed with a few changes."""
-    data = bytearray(random.choice(corpus))
+def mutate(
+    random: Random, seed: bytes, corpus: Sequence[bytes], tokens: Sequence[bytes] = TOKENS, longest: int = MAX_BYTES
+) -> bytes:
+    """A seed with a few changes; some are pieces of others of the corpus, or `tokens`."""
+    data = bytearray(seed)
     for _ in range(random.randint(1, 4)):
         start = random.randint(0, len(data))
         end = min(len(data), start + random.choice((1, 1, 2, 4, 16, 64)))
@@ -29,7 +31,7 @@ def mutate(random: Random, corpus: list[bytes]) -> bytes:
         elif kind == 1:
             del data[start:end]
         elif kind == 2:
-            data[start:end] = random.choice(TOKENS)
+            data[start:end] = random.choice(tokens)
         elif kind == 3:
             data[start:start] = data[start:end] * random.choice((1, 2, 50))
         elif kind == 4:
@@ -38,7 +40,7 @@ def mutate(random: Random, corpus: list[bytes]) -> bytes:
             data[start:end] = other[cut : cut + random.choice((1, 8, 64, 512))]
         else:
             data[start:end] = random.randbytes(end - start)
-    return bytes(data[:MAX_BYTES])
+    return bytes(data[:longest])
 
 
 def run(target: Callable[[bytes], None], corpus: list[bytes], seconds: float, seed: int, prefix: str) -> int:
@@ -47,7 +49,7 @@ def run(target: Callable[[bytes], None], corpus: list[bytes], seconds: float, se
     end = time.monotonic() + seconds
     pending = list(corpus)
     while time.monotonic() < end:
-        data = pending.pop() if pending else mutate(random, corpus)
+        data = pending.pop() if pending else mutate(random, random.choice(corpus), corpus)
         try:
             target(data)
         except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for

@@ -95,6 +95,22 @@ def test_a_file_with_a_fixed_batch_is_run_in_pieces_of_it() -> None:
     assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
 
 
+def test_a_batch_that_found_no_memory_once_is_run_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend: Any = load(next(case for case in CASES if case.runtime == "tflite"))
+    allocate = backend._interpreter.allocate_tensors
+    refusals = ["no memory"]
+
+    def allocate_later() -> None:
+        if refusals:
+            raise RuntimeError(refusals.pop())
+        allocate()
+
+    monkeypatch.setattr(backend._interpreter, "allocate_tensors", allocate_later)
+    with pytest.raises(RuntimeError, match="no memory"):
+        port.score(backend, {"features": SAMPLES}, GIVEN)
+    assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
+
+
 def test_quantised_edges_are_given_and_give_real_values() -> None:
     edge_in, edge_out = Quantisation(3 / 127, 0), Quantisation(1 / 256, -128)
     data = write_dense([Dense(WEIGHTS, BIAS, Activation.SOFTMAX)], quantise_input=edge_in, quantise_output=edge_out)

@@ -46,14 +46,13 @@ class TfliteBackend:
 
     def run(self, feeds: Feeds) -> NDArray[Any]:
         """See the port."""
-        resized = False
-        for name, values in feeds.items():
-            if values.shape != self._shapes[name]:
-                self._interpreter.resize_tensor_input(self._sources[name]["index"], list(values.shape))
-                self._shapes[name] = values.shape
-                resized = True
-        if resized:
+        other = {name: values.shape for name, values in feeds.items() if values.shape != self._shapes.get(name)}
+        if other:
+            for name, shape in other.items():
+                self._interpreter.resize_tensor_input(self._sources[name]["index"], list(shape))
+                self._shapes.pop(name, None)  # until there is memory for it: the next batch asks again
             self._interpreter.allocate_tensors()
+            self._shapes |= other
         for name, values in feeds.items():
             source = self._sources[name]
             self._interpreter.set_tensor(source["index"], _quantise(values, source))

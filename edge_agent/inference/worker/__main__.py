@@ -106,7 +106,7 @@ def _load(connection: socket.socket, load: protocol.Load):  # type: ignore[no-un
     except BackendError as error:
         connection.sendall(protocol.pack(protocol.Failed(reason=error.reason, detail=str(error))))
         return None
-    except (OSError, MemoryError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001  a file can make a runtime raise anything, over a name that is not UTF-8 too
         reason = protocol.RUNTIME_MISSING if isinstance(error, ImportError) else protocol.LOAD_FAILED
         connection.sendall(protocol.pack(protocol.Failed(reason=reason, detail=f"{type(error).__name__}: {error}")))
         return None
