@@ -14,9 +14,11 @@ from edge_agent.commands.control import ControlServer
 from edge_agent.commands.executor import Executor
 from edge_agent.dead_letters import DeadLetters
 from edge_agent.engine import Engine
+from edge_agent.health.probes import probe_pressure
 from edge_agent.health.reporter import Reporter, Sources, to_plain
 from edge_agent.health.systemd import Notifier, Watchdog
 from edge_agent.inference.bundle_store import BundleStore
+from edge_agent.inference.governor import Governor
 from edge_agent.inference.models import Models
 from edge_agent.inference.tuned import tuned_settings
 from edge_agent.journal.batch import FLEET, SITE, Batch
@@ -91,6 +93,7 @@ class Agent:
             outputs=self.outputs,
             on_request=lambda requests: self.rebirths.ask(requests),
         )
+        self.governor = Governor(self.loop, self.models, settings.inference, self.engine.notes.write, probe_pressure)
         self.store_notes = StoreNotes(self.engine.notes, self.loop)
         self.store.on_evicted = self.store_notes.evicted
         self.store.on_ballast_given_up = self.store_notes.ballast_given_up
@@ -211,6 +214,7 @@ class Agent:
         self.updater.start()
         self.fleet.start()
         self.site.start()
+        self.governor.start()
         self.loop.call_every(self.settings.health.interval, self._report_health)
         interval = self.notifier.watchdog_interval()
         watchdog = Watchdog(self.notifier, {"store": self._store_progresses, "links": self._links_live})
@@ -257,6 +261,8 @@ class Agent:
         ):
             total.update({f"{name}_{key}": value for key, value in part.items()})
         total["rebirths_requested"] = self.rebirths.requested
+        total.update(self.governor.counters)
+        total["batches_that_waited"] = self.models.turns_waited
         total["loop_errors"] = self.loop.errors
         return dict(total)
 
@@ -279,6 +285,8 @@ class Agent:
                     "inferences": item.inferences,
                     "batching": item.batching.value,
                     "max_batch": item.max_batch,
+                    "mode": item.mode.name.lower(),
+                    "mode_detail": item.mode_detail,
                 }
                 for item in self.models.stats()
             ],

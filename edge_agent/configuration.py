@@ -133,6 +133,13 @@ def _find_inference_problems(settings: InferenceSettings) -> Iterable[tuple[str,
                 yield f"{key}.{name}", "must be 0 or more"
     if settings.max_threads is not None and settings.max_threads < 1:
         yield "inference.max_threads", f"{settings.max_threads} is not 1 or more"
+    if settings.memory_budget is not None and settings.memory_budget <= 0:
+        yield "inference.memory_budget", "must be above 0"
+    if settings.memory_floor < 0:
+        yield "inference.memory_floor", "must be 0 or more"
+    slow, pause = settings.slow_above, settings.pause_above
+    if slow is not None and pause is not None and not slow < pause:
+        yield "inference.slow_above", f"{slow:g} is not below pause_above, {pause:g}"
     if not 0 < settings.load_timeout < math.inf:
         yield "inference.load_timeout", "must be above 0"
     if settings.engine_cache is not None and not Path(settings.engine_cache).is_absolute():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
-from edge_agent.units import parse_duration, parse_optional_duration, parse_size
+from edge_agent.units import parse_duration, parse_optional_duration, parse_optional_number, parse_size
 from fleet_contract.messages import Severity
 
 
@@ -30,6 +30,8 @@ Duration = Annotated[float, _Unit(parse_duration)]
 """Seconds; in configuration also `"250ms"`, `"30s"`, `"10min"`, `"2h"`, `"7d"`."""
 OptionalDuration = Annotated[float | None, _Unit(parse_optional_duration)]
 """Seconds, or None; in configuration also `"none"`."""
+OptionalNumber = Annotated[float | None, _Unit(parse_optional_number)]
+"""A number, or None; in configuration also `"none"`."""
 Size = Annotated[int, _Unit(parse_size)]
 """Bytes; in configuration also `"64KiB"`, `"512MiB"`, `"2GiB"`, `"1MB"`."""
 
@@ -403,6 +405,14 @@ class InferenceSettings:
     """CPU threads that may run batches at once, of all models together; None: as many as there are CPUs."""
     engine_cache: str | None = None
     """A folder for what TensorRT compiles, which takes minutes; None: it compiles at each start."""
+    memory_budget: Size | None = None
+    """Bytes that all workers together may take; beyond it models are unloaded, those of low priority first."""
+    memory_floor: Size = 64 * 1024**2
+    """So much memory the device must have available, or models are unloaded likewise; 0 does not look."""
+    slow_above: OptionalNumber = 75.0
+    """Degrees Celsius of the board above which models are slowed, those of low priority first,"""
+    pause_above: OptionalNumber = 82.0
+    """and above which they are paused; None does not look."""
     models: dict[str, ModelSettings] = field(default_factory=dict)
     """Model name to what is another for it."""
 

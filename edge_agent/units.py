@@ -30,6 +30,11 @@ def parse_optional_duration(value: object) -> object:
     return None if value == "none" else parse_duration(value)
 
 
+def parse_optional_number(value: object) -> object:
+    """None for `"none"`; anything else is returned as it is."""
+    return None if value == "none" else value
+
+
 def parse_size(value: object) -> object:
     """Bytes from text such as `"64KiB"`; anything but text is returned as it is. Raises ValueError naming the units."""
     if not isinstance(value, str):

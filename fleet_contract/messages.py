@@ -129,6 +129,10 @@ class ModelHealth(Message, frozen=True, kw_only=True):
     p99_ms: float | None = None
     memory_bytes: int | None = None
     """Proportional set size of the worker process."""
+    mode: str | None = None
+    """`run`, `slow`, `pause` or `unload`: what heat and memory let it do; null where the agent does not say."""
+    mode_detail: str | None = None
+    """Why it may not simply run."""
 
 
 class Health(Message, frozen=True, kw_only=True):

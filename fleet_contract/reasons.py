@@ -39,6 +39,9 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     BAD_OUTPUT = "bad_output"
     POISON_INPUT = "poison_input"
+    SLOWED = "slowed"
+    PAUSED = "paused"
+    RESUMED = "resumed"
     WINDOWS_DROPPED = "windows_dropped"
     WINDOWS_SAMPLED = "windows_sampled"
     # events
@@ -93,6 +96,9 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.DEADLINE_EXCEEDED: "The model did not answer within its deadline.",
     Reason.BAD_OUTPUT: "The model answered with the wrong shape or with values that are not finite.",
     Reason.POISON_INPUT: "This input ended the worker twice and is not tried again.",
+    Reason.SLOWED: "The board is warm: the model rests between its batches. Its windows wait.",
+    Reason.PAUSED: "The board is too hot or short of memory: the model scores nothing for now. Its windows wait.",
+    Reason.RESUMED: "The model runs again as it should.",
     Reason.WINDOWS_DROPPED: "More windows waited for the model than the pipeline's queue holds; the oldest were dropped.",
     Reason.WINDOWS_SAMPLED: "More windows waited for the model than the pipeline's queue holds; only a sample was scored.",
     Reason.NOT_UTF8: "The payload is not valid UTF-8.",

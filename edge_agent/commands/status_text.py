@@ -17,6 +17,10 @@ def render(status: dict[str, Any]) -> str:
         f"letters   {status['dead_letters']} dead letters kept (edge-agent deadletter list)",
         f"pipelines {', '.join(status['pipelines']) or 'none'}",
     ]
+    lines += [
+        f"queue     {queue['pipeline']}: {queue['waiting']} windows wait, {queue['policy']} beyond {queue['max_windows']}"
+        for queue in status["queues"]
+    ]
     health = status.get("health")
     if health:
         temperature = health.get("temperature_celsius")
@@ -31,6 +35,9 @@ def render(status: dict[str, Any]) -> str:
             lines.append(f"flash     {written / 1e6:.1f} MB written{of_each}")
     head = ("MODEL", "VERSION", "RELEASE", "PROVIDER", "DIGEST")
     lines += ["", text_table(head, [_model(item) for item in status["models"]])]
+    if status["workers"]:
+        workers = [_worker(item) for item in status["workers"]]
+        lines += ["", text_table(("WORKER OF", "QUEUE", "BATCHES", "MODE"), workers)]
     if status["updates"]:
         rows: list[tuple[str, ...]] = [
             (item["model"], str(item["release"]), item["state"], item["reason"] or "", item["detail"] or "")
@@ -42,6 +49,15 @@ def render(status: dict[str, Any]) -> str:
 
 def _model(item: dict[str, Any]) -> tuple[str, ...]:
     return item["model"], item["version"], str(item["release"]), item["provider"], item["digest"][:19]
+
+
+_BATCHES = {"at_once": "at once", "delayed": "wait for more", "no_gain": "at once, as waiting is of no use"}
+
+
+def _worker(item: dict[str, Any]) -> tuple[str, ...]:
+    batches = f"up to {item['max_batch']}, {_BATCHES[item['batching']]}" if item["max_batch"] else "no model yet"
+    mode = item["mode"] + (f": {item['mode_detail']}" if item["mode_detail"] else "")
+    return item["model"], str(item["queue"]), batches, mode
 
 
 def _duration(seconds: float) -> str:

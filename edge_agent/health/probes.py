@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,37 @@ def probe_device(state_dir: str) -> DeviceProbe:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What may make models wait; None is what the device does not tell."""
+
+    celsius: float | None
+    available: int | None
+    """Bytes of memory that could be had without swapping."""
+    memory: dict[str, int]
+    """By model, what its worker takes: the proportional set size, or an upper bound of it where that is enough."""
+
+
+def probe_pressure(workers: Mapping[str, int], limit: int | None) -> Pressure:
+    """One look at temperature and memory; `workers` are process ids by model.
+
+    The proportional set size costs the kernel a walk through all pages, so it is asked for only where the resident sizes, which
+    count shared pages twice, are together beyond `limit`.
+    """
+    memory = {name: size for name, pid in workers.items() if (size := resident_of(pid)) is not None}
+    if limit is not None and sum(memory.values()) > limit:
+        memory = {name: size for name in memory if (size := memory_of(workers[name])) is not None}
+    return Pressure(read_temperature(), psutil.virtual_memory().available, memory)
+
+
+def resident_of(pid: int) -> int | None:
+    """Resident set size of a process in bytes; None if it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
 def read_temperature(root: Path = Path("/sys/class/thermal")) -> float | None:
     """The hottest thermal zone in °C; None where the board has no sensor."""
     found = []
@@ -54,10 +86,7 @@ def memory_of(pid: int) -> int | None:
             if line.startswith("Pss:")
         )
     except (OSError, ValueError):
-        try:
-            return int(psutil.Process(pid).memory_info().rss)
-        except psutil.Error:
-            return None
+        return resident_of(pid)
 
 
 def written_bytes() -> int | None:

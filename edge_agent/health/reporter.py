@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, Protocol
 
 import msgspec
@@ -42,6 +43,10 @@ class Running(Protocol):
     def queue(self) -> int: ...
     @property
     def pid(self) -> int | None: ...
+    @property
+    def mode(self) -> Enum: ...
+    @property
+    def mode_detail(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +138,8 @@ class Reporter:
             p95_ms=milliseconds(0.95),
             p99_ms=milliseconds(0.99),
             memory_bytes=memory_of(item.pid) if item.pid is not None else None,
+            mode=item.mode.name.lower(),
+            mode_detail=item.mode_detail,
         )
 
 

@@ -10,6 +10,7 @@ from edge_agent.inference.answers import Answer, Done, Failure, ModelInput, Scor
 from edge_agent.inference.batching import Batching, BatchState
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
+from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.input_queue import InputQueue, Lane, Pending
 from edge_agent.inference.process import WorkerProcess
 from edge_agent.inference.run_plan import RunPlan, resolve
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 
 BACKOFF_MIN = 0.1
 BACKOFF_MAX = 30.0
+REST = 3.0
+"""A slowed model rests after each batch for so many times what the batch took,"""
+REST_MAX = 30.0
+"""but not for more seconds than this."""
 POISON_CRASHES = 2
 """So many crashes, or missed deadlines, while an input was alone in the worker make it a dead letter."""
 
@@ -44,7 +49,11 @@ class ModelStats:
     max_batch: int
     """The largest batch that is worth it, as far as was measured; 0 without a bundle."""
     busy_seconds: float
-    """Time in which a batch was under way."""
+    """Time in which a batch was under way, times the threads that it may use."""
+    priority: int
+    mode: Mode
+    mode_detail: str | None
+    """Why it may not simply run."""
 
 
 class ModelHost:
@@ -72,9 +81,12 @@ class ModelHost:
         self._sent = 0.0
         """When the batch under way was."""
         self._busy_seconds = 0.0
+        self._rest_until = 0.0
+        self._mode = Mode.RUN
+        self._mode_detail: str | None = None
         self._has_turn = False
         self._wake: Timer | None = None
-        """Set while inputs wait for others to make a batch with."""
+        """Set while inputs wait for others to make a batch with, or for the end of a rest."""
         self._alone = 0
         self._worker: WorkerProcess | None = None
         self._draining: WorkerProcess | None = None
@@ -103,6 +115,7 @@ class ModelHost:
         self._install(bundle, release)
         self.reference = None
         self._backoff = BACKOFF_MIN
+        self._allow_worker()
         self._start()
 
     def switch(self, bundle: Bundle, release: int, ready: protocol.Ready, candidate: Candidate) -> None:
@@ -111,6 +124,7 @@ class ModelHost:
         old = self._worker
         self._install(bundle, release)
         self._backoff = BACKOFF_MIN
+        self._allow_worker()
         self._adopt(candidate.hand_over(self._ended), ready)
         # While an older one still drains, the one in between never got a batch.
         if old is not None and old.busy:
@@ -123,6 +137,7 @@ class ModelHost:
         """Unload the model; inputs wait until another bundle comes."""
         self._retire()
         self.bundle = self.reference = None
+        self._mode, self._mode_detail = Mode.RUN, None
 
     def restart(self) -> bool:
         """End the worker and start a fresh one; a batch under way is asked again. False when there is no bundle."""
@@ -133,6 +148,22 @@ class ModelHost:
         self._backoff = BACKOFF_MIN
         self._start()
         return True
+
+    def restrict(self, mode: Mode, detail: str | None) -> None:
+        """What the model may do from now on, and why not more. Its inputs wait as long as they must."""
+        before, self._mode, self._mode_detail = self._mode, mode, detail
+        self._cancel_wake()
+        if mode is Mode.UNLOAD:
+            self._retire()
+        elif before is Mode.UNLOAD:
+            self._backoff = BACKOFF_MIN
+            self._start()
+        self._pump()
+
+    def _allow_worker(self) -> None:
+        """Another bundle takes other memory: whether there is room for it is to be seen."""
+        if self._mode is Mode.UNLOAD:
+            self._mode, self._mode_detail = Mode.RUN, None
 
     def stop(self) -> None:
         """End for good; `done` of what still waits is never called, the journal keeps it for the next start."""
@@ -155,7 +186,10 @@ class ModelHost:
             last_failure=self.last_failure,
             batching=self._batching.state,
             max_batch=self._batching.limit if self._plan is not None else 0,
-            busy_seconds=self._busy_seconds,
+            busy_seconds=self._busy_seconds * (self._plan.threads if self._plan is not None else 1),
+            priority=self._plan.priority if self._plan is not None else 0,
+            mode=self._mode,
+            mode_detail=self._mode_detail,
         )
 
     def _install(self, bundle: Bundle, release: int) -> None:
@@ -174,10 +208,14 @@ class ModelHost:
         worker, plan = self._worker, self._plan
         if self._flight or not self._queue or worker is None or worker.ready is None or worker.busy or self._stopped:
             return
+        if self._mode >= Mode.PAUSE:
+            return
         if plan is None:
             raise RuntimeError("a worker without a bundle")
         now = self._clock()
         wait = self._batching.wait(len(self._queue), now - self._queue.oldest)
+        if now < self._rest_until:
+            wait = max(wait, self._rest_until - now)
         if wait > 0:
             if self._wake is None:
                 self._wake = self._loop.call_later(wait, self._woken)
@@ -191,6 +229,12 @@ class ModelHost:
         items = [entry.item for entry in self._flight if entry.item is not None]
         reference, bundle = self.reference, self.bundle
         worker.run(items, plan.deadline, lambda r: self._answered(r, reference, bundle))
+
+    def _cancel_wake(self) -> None:
+        self._rest_until = 0.0
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
 
     def _woken(self) -> None:
         self._wake = None
@@ -225,6 +269,8 @@ class ModelHost:
             return
         flight, self._flight = self._flight, []
         self._batching.note(len(results), seconds)
+        if self._mode is Mode.SLOW:
+            self._rest_until = self._sent + seconds + min(REST * seconds, REST_MAX)
         self._end_turn()
         self._alone = max(0, self._alone - len(flight))
         self._backoff = BACKOFF_MIN
@@ -264,7 +310,7 @@ class ModelHost:
 
     def _start(self) -> None:
         self._timer = None
-        if self.bundle is None or self._plan is None or self._stopped:
+        if self.bundle is None or self._plan is None or self._stopped or self._mode is Mode.UNLOAD:
             return
         try:
             self._worker = WorkerProcess(self._loop, self.bundle, self._plan, self._loaded, self._ended)

@@ -7,6 +7,7 @@ from edge_agent.inference import protocol
 from edge_agent.inference.answers import Done, Failure, ModelInput
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
+from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.host import ModelHost, ModelStats
 from edge_agent.inference.input_queue import Lane
 from edge_agent.inference.run_plan import resolve
@@ -93,6 +94,10 @@ class Models:
         """End a model's worker and start a fresh one, losing nothing; False when no such model is installed."""
         return name in self._hosts and self._hosts[name].restart()
 
+    def restrict(self, name: str, mode: Mode, detail: str | None) -> None:
+        """Slow, pause or unload a model, or let it run; nothing that waits for it is lost."""
+        self._host(name).restrict(mode, detail)
+
     def reference(self, name: str) -> ModelRef | None:
         """What answers now under this name; None while nothing is loaded."""
         return self._hosts[name].reference if name in self._hosts else None
@@ -100,6 +105,11 @@ class Models:
     def bundle(self, name: str) -> Bundle | None:
         """The bundle that is installed under this name, loaded or about to be."""
         return self._hosts[name].bundle if name in self._hosts else None
+
+    @property
+    def turns_waited(self) -> int:
+        """Batches that could not start at once because all CPU threads were taken."""
+        return self._turns.waited
 
     def stats(self) -> list[ModelStats]:
         """One entry for each model that was ever asked or installed."""

@@ -289,3 +289,15 @@ def test_the_engine_cache_is_an_absolute_path(tmp_path: Path) -> None:
     assert load(write(tmp_path, MINIMAL + "[inference]\nengine_cache = '/var/cache/x'\n")).inference.engine_cache
     path = write(tmp_path, MINIMAL + "[inference]\nengine_cache = 'x'\n")
     assert problems_of(path) == (f"{path}: inference.engine_cache: 'x' is not an absolute path",)
+
+
+def test_a_board_s_bounds_are_degrees_and_sizes_or_none(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "[inference]\nslow_above = 'none'\npause_above = 95\nmemory_budget = '300MiB'\n")
+    inference = load(path).inference
+    assert (inference.slow_above, inference.pause_above, inference.memory_budget) == (None, 95.0, 300 * 1024**2)
+    path = write(tmp_path, MINIMAL + "[inference]\nslow_above = 82\nmemory_budget = 0\nmemory_floor = -1\n")
+    assert problems_of(path) == (
+        f"{path}: inference.memory_budget: must be above 0",
+        f"{path}: inference.memory_floor: must be 0 or more",
+        f"{path}: inference.slow_above: 82 is not below pause_above, 82",
+    )

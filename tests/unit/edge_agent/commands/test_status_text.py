@@ -1,0 +1,49 @@
+from typing import Any
+
+from edge_agent.commands.status_text import render
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    return {
+        "device": "barn-1",
+        "version": "1.0.0",
+        "uptime_s": 60,
+        "links": {"site": True, "fleet": False},
+        "outbox_rows": 1,
+        "outbox_bytes": 2,
+        "ballast_missing": 0,
+        "journal_rows": 3,
+        "dead_letters": 0,
+        "pipelines": ["p"],
+        "queues": [],
+        "models": [],
+        "workers": [],
+        "updates": [],
+    } | changes
+
+
+def worker(**changes: Any) -> dict[str, Any]:
+    values = {"model": "frost", "queue": 7, "max_batch": 64, "batching": "delayed", "mode": "run", "mode_detail": None}
+    return values | changes
+
+
+def test_each_worker_s_batches_and_mode_are_shown() -> None:
+    text = render(
+        status(
+            workers=[
+                worker(),
+                worker(model="leak", batching="no_gain", max_batch=31, mode="slow", mode_detail="76.0 °C, slow_above is 75 °C"),
+                worker(model="new", max_batch=0, batching="at_once"),
+            ]
+        )
+    )
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "WORKER OF QUEUE BATCHES MODE" in rows
+    assert "frost 7 up to 64, wait for more run" in rows
+    assert "leak 7 up to 31, at once, as waiting is of no use slow: 76.0 °C, slow_above is 75 °C" in rows
+    assert "new 7 no model yet run" in rows
+
+
+def test_a_bounded_queue_is_shown_with_its_policy() -> None:
+    text = render(status(queues=[{"pipeline": "p", "policy": "drop_oldest", "max_windows": 9, "waiting": 4}]))
+    assert "queue     p: 4 windows wait, drop_oldest beyond 9" in text.splitlines()
