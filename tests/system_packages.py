@@ -9,6 +9,7 @@ PROGRAMS = {
     "gcc": "gcc",
     "faketime": "faketime",
     "mosquitto": "mosquitto",
+    "softhsm2-util": "softhsm2",
     "systemd-analyze": "systemd",
 }
 """Program to the Debian package that holds it."""

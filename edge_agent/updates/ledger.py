@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from edge_agent.updates.trust.job import MetadataValid
 from fleet_contract.messages import DesiredModel, UpdateReport, UpdateState
 
 
@@ -68,15 +69,19 @@ class Floors(Struct, kw_only=True):
     """What may never sink: the answer to an attacker who replays old but well-signed metadata, or sets the clock back."""
 
     timestamp_version: int = 0
+    timestamp_keys: str = ""
+    """Whose timestamps those are. Root alone takes a key away, and then the version begins anew."""
     releases: dict[str, int] = msgspec.field(default_factory=dict)
     """Model to the highest floor seen."""
     last_time: float = 0.0
     """Seconds since 1970 when metadata was last found valid. It cannot run ahead of the expiry that the keys signed."""
 
-    def raise_to(self, model: str, release_floor: int, timestamp_version: int, time: float) -> bool:
-        """Take in what verified metadata said; returns whether a floor grew. Nothing sinks."""
-        before = (self.timestamp_version, self.releases.get(model, 0))
-        self.timestamp_version = max(self.timestamp_version, timestamp_version)
-        self.releases[model] = max(self.releases.get(model, 0), release_floor)
-        self.last_time = max(self.last_time, time)
-        return before != (self.timestamp_version, self.releases[model])
+    def take_in(self, model: str, seen: MetadataValid) -> bool:
+        """Take in what verified metadata said; returns whether a floor has moved. Under the same keys nothing sinks."""
+        before = (self.timestamp_version, self.timestamp_keys, self.releases.get(model, 0))
+        same = self.timestamp_keys in ("", seen.timestamp_keys)
+        self.timestamp_version = max(self.timestamp_version if same else 0, seen.timestamp_version)
+        self.timestamp_keys = seen.timestamp_keys
+        self.releases[model] = max(self.releases.get(model, 0), seen.release_floor)
+        self.last_time = max(self.last_time, seen.reference_time)
+        return before != (self.timestamp_version, self.timestamp_keys, self.releases[model])

@@ -48,6 +48,7 @@ def make_job(settings: UpdateSettings, folder: Path, record: UpdateRecord, floor
         model=record.model,
         release=record.release,
         timestamp_floor=floors.timestamp_version,
+        timestamp_keys=floors.timestamp_keys,
         release_floor=floors.releases.get(record.model, 0),
         reference_time=max(now, floors.last_time),
         max_bytes=settings.max_bundle_bytes,

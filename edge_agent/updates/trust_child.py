@@ -50,6 +50,7 @@ def run(job: Job, tell: Callable[[Message], object]) -> Done:
             tell(
                 MetadataValid(
                     timestamp_version=facts.timestamp_version,
+                    timestamp_keys=facts.timestamp_keys,
                     release_floor=facts.release_floor,
                     reference_time=job.reference_time,
                 )

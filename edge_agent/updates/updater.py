@@ -229,7 +229,7 @@ class Updater:
     def _on_line(self, record: UpdateRecord, line: Message) -> None:
         match line:
             case MetadataValid():
-                if self._floors.raise_to(record.model, line.release_floor, line.timestamp_version, line.reference_time):
+                if self._floors.take_in(record.model, line):
                     self._store.save()
             case Verified():
                 record.version, record.digest, record.total_bytes = line.version, line.digest, line.length

@@ -7,7 +7,7 @@ from litestar import Litestar, Router
 from litestar.concurrency import set_asyncio_executor
 from litestar.datastructures import State
 
-from fleet_controller.api import alarms, artifacts, devices, models, rollouts, status
+from fleet_controller.api import alarms, artifacts, devices, models, rollouts, status, trust
 from fleet_controller.api.errors import answer
 from fleet_controller.services import Services
 
@@ -32,7 +32,6 @@ def create_app(services: Services) -> Litestar:
             devices.get_command,
             models.get_models,
             models.get_model,
-            models.get_models_metadata,
             models.upload_bundle,
             models.publish_release,
             rollouts.get_rollouts,
@@ -41,6 +40,10 @@ def create_app(services: Services) -> Litestar:
             rollouts.steer_rollout,
             status.get_health,
             status.get_audit,
+            trust.get_trust,
+            trust.get_root,
+            trust.change_trust,
+            trust.revoke_releases,
         ],
     )
     return Litestar(

@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException
 from fleet_contract.bundle import BundleError
 from fleet_controller.commands import NotConnected, UnknownDevice
 from fleet_controller.enrolment.devices import DeviceExists, DeviceMissing, EnrolmentError
+from fleet_controller.registry.keys import KeyFileError
 from fleet_controller.registry.publication import PublicationError
 from fleet_controller.rollouts.service import Conflict, NotFound
 
@@ -35,6 +36,7 @@ KNOWN: dict[type[Exception], tuple[int, str]] = {
     NotConnected: (503, "broker_unreachable"),
     EnrolmentError: (400, "bad_request"),
     PublicationError: (422, "publication_refused"),
+    KeyFileError: (500, "online_keys"),
 }
 """What the rooms raise, and what becomes of it. A subclass stands before its base."""
 

@@ -28,15 +28,17 @@ class Publication(Struct, forbid_unknown_fields=True):
     sha256: str
 
 
-def _view(row: ReleaseRow) -> dict[str, Any]:
-    return asdict(row) | {"created": iso(row.created)}
+def _view(row: ReleaseRow, floors: dict[str, int]) -> dict[str, Any]:
+    return asdict(row) | {"created": iso(row.created), "revoked": row.release < floors.get(row.model, 0)}
 
 
 @get("/models", guards=[needs(Role.VIEWER)], sync_to_thread=True)
 def get_models(request: Ask) -> list[dict[str, Any]]:
     """Every release of every model."""
     with request.app.state.services.database.read() as connection:
-        return [_view(row) for row in list_releases(connection)]
+        rows = list_releases(connection)
+    floors = request.app.state.registry.repository.floors()
+    return [_view(row, floors) for row in rows]
 
 
 @get("/models/{model:str}", guards=[needs(Role.VIEWER)], sync_to_thread=True)
@@ -46,13 +48,8 @@ def get_model(request: Ask, model: str) -> list[dict[str, Any]]:
         rows = list_releases(connection, model)
     if not rows:
         raise ApiError(404, "not_found", f"there is no model {model!r}; `fleet model list` shows what there is")
-    return [_view(row) for row in rows]
-
-
-@get("/metadata/models", guards=[needs(Role.VIEWER)], sync_to_thread=True)
-def get_models_metadata(request: Ask) -> dict[str, str]:
-    """The current signed metadata, which the next publication adds one target to."""
-    return {"metadata": request.app.state.registry.repository.models_metadata().decode()}
+    floors = request.app.state.registry.repository.floors()
+    return [_view(row, floors) for row in rows]
 
 
 @put("/uploads/{sha256:str}", guards=[needs(Role.OPERATOR)], request_max_body_size=MAX_BUNDLE_BYTES)
@@ -87,6 +84,7 @@ def publish_release(request: Ask, data: Publication) -> dict[str, Any]:
     if not _SHA256.fullmatch(data.sha256) or not bundle.is_file():
         raise ApiError(422, "publication_refused", f"no bundle of sha256 {data.sha256} was uploaded")
     try:
-        return _view(registry.publish(data.metadata.encode(), bundle, request.state.operator))
+        row = registry.publish(data.metadata.encode(), bundle, request.state.operator)
+        return _view(row, registry.repository.floors())
     finally:
         bundle.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fleet_controller import __version__
-from fleet_controller.cli import alarm, connection, device, health, model, rollout, service
+from fleet_controller.cli import alarm, connection, device, health, keys, model, rollout, service
 from fleet_controller.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(alarm.app, name="alarm")
 app.add_typer(device.app, name="device")
+app.add_typer(keys.app, name="keys")
 app.add_typer(model.app, name="model")
 app.add_typer(rollout.app, name="rollout")
 app.command("health", epilog=EPILOG)(health.show_health)

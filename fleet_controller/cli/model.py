@@ -1,13 +1,13 @@
-"""`fleet model`: build and verify bundles here; sign and publish them; look at what is published."""
+"""`fleet model`: build and verify bundles here; look at what is published. Signing and publishing is in `release.py`."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from fleet_controller.cli.arguments import DryRunOption, Output, OutputOption
+from fleet_controller.cli import release
+from fleet_controller.cli.arguments import Output, OutputOption
 from fleet_controller.cli.connection import Service
 from fleet_controller.cli.exits import EPILOG, Exit, fail
 from fleet_controller.cli.optimize import OPTIMIZE_EPILOG, optimize
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Model bundles and their signed releases.", no_args_is_help=True, epilog=EPILOG)
 
 app.command("optimize", epilog=OPTIMIZE_EPILOG)(optimize)
-
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", exists=True, dir_okay=False, help="The bundle, a .tar.")]
+for command in (release.add, release.sign, release.publish, release.revoke):
+    app.command(command.__name__, epilog=EPILOG)(command)
 
 
 def _facts_view(bundle: Path, facts: "BundleFacts") -> dict[str, Any]:
@@ -70,76 +70,13 @@ def build(
     _print_facts(_facts_view(out, facts), output)
 
 
-def _measure(bundle: Path) -> "BundleFacts":
-    from fleet_contract.bundle import BundleError
-    from fleet_controller.registry.bundles import measure_bundle
-
-    try:
-        return measure_bundle(bundle)
-    except BundleError as error:
-        fail(Exit.FAILED, f"{bundle}: {error} ({error.reason})")
-    except OSError as error:
-        fail(Exit.FAILED, f"{bundle}: {error.strerror}")
-
-
 @app.command("verify", epilog=EPILOG)
-def verify(bundle: BundleArgument, output: OutputOption = Output.TABLE) -> None:
+def verify(bundle: release.BundleArgument, output: OutputOption = Output.TABLE) -> None:
     """Check a bundle as the controller and the devices do, without running the model.
 
     Example: fleet model verify frost-1.0.0.tar
     """
-    _print_facts(_facts_view(bundle, _measure(bundle)), output)
-
-
-@app.command("add", epilog=EPILOG)
-def add(
-    bundle: BundleArgument,
-    key: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The release key. It never leaves this machine.")],
-    passphrase_file: Annotated[
-        Path | None, typer.Option(help="Opens the key; else SMALLHOLD_KEY_PASSPHRASE_FILE, else you are asked.")
-    ] = None,
-    floor: Annotated[
-        int | None, typer.Option(min=0, help="Revoke every release of this model below this number, for good.")
-    ] = None,
-    dry_run: DryRunOption = False,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Sign a bundle with the release key, here, and publish it as the model's next release.
-
-    Example: fleet model add frost-1.0.0.tar --key /media/usb/release.pem
-    """
-    from tuf.api.exceptions import RepositoryError
-    from tuf.api.metadata import Metadata, Targets
-
-    from fleet_controller.registry.keys import KeyFileError, load_signer, read_passphrase
-    from fleet_controller.registry.publication import PublicationError, next_release, with_release
-
-    facts = _measure(bundle)
-    service = Service(timeout=600.0)
-    try:
-        current = Metadata[Targets].from_bytes(service.get("/metadata/models")["metadata"].encode())
-        release = next_release(current.signed, facts, floor)
-        signer = load_signer(key, read_passphrase(passphrase_file, what="release key"))
-    except (RepositoryError, PublicationError, KeyFileError) as error:
-        fail(Exit.FAILED, str(error))
-    view: dict[str, Any] = {
-        "model": release.model,
-        "release": release.release,
-        "version": release.version,
-        "floor": release.floor,
-        "digest": facts.digest,
-        "size": facts.length,
-    }
-    if not dry_run:
-        proposed = with_release(current, release, facts, datetime.now(UTC))
-        proposed.sign(signer)
-        service.upload(f"/uploads/{facts.sha256}", bundle)
-        view = service.post("/releases", {"metadata": proposed.to_bytes().decode(), "sha256": facts.sha256})
-    if output is Output.JSON:
-        print_json(view | {"dry_run": dry_run})
-    else:
-        done = "would publish" if dry_run else "published"
-        typer.echo(f"{done} {release.model} {release.version} as release {release.release}, {facts.digest}")
+    _print_facts(_facts_view(bundle, release.measure(bundle)), output)
 
 
 @app.command("list", epilog=EPILOG)
@@ -153,9 +90,6 @@ def list_all(output: OutputOption = Output.TABLE) -> None:
 
 
 def _render_list(releases: list[dict[str, Any]]) -> Any:
-    floors: dict[str, int] = {}
-    for each in releases:
-        floors[each["model"]] = max(each["floor"], floors.get(each["model"], 0))
     rows = [
         (
             each["model"],
@@ -164,7 +98,7 @@ def _render_list(releases: list[dict[str, Any]]) -> Any:
             each["manifest"]["runtime"],
             size(each["size"]),
             short(each["digest"]),
-            "revoked" if each["release"] < floors[each["model"]] else None,
+            "revoked" if each["revoked"] else None,
             age(each["created"]),
         )
         for each in releases
@@ -175,7 +109,7 @@ def _render_list(releases: list[dict[str, Any]]) -> Any:
 @app.command("show", epilog=EPILOG)
 def show_one(
     name: Annotated[str, typer.Argument(metavar="MODEL")],
-    release: Annotated[int | None, typer.Option(help="A release number; default is the newest.")] = None,
+    number: Annotated[int | None, typer.Option("--release", help="A release number; default is the newest.")] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """One model: its releases, and the manifest of one of them.
@@ -186,10 +120,10 @@ def show_one(
 
     def fetch() -> Any:
         rows = service.get(f"/models/{quote(name, safe='')}")
-        if release is None:
+        if number is None:
             return rows
-        rows = [row for row in rows if row["release"] == release]
-        return rows or fail(Exit.NOT_FOUND, f"{name} has no release {release}")
+        rows = [row for row in rows if row["release"] == number]
+        return rows or fail(Exit.NOT_FOUND, f"{name} has no release {number}")
 
     show(fetch, _render_one, output)
 

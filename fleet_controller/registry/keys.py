@@ -1,14 +1,18 @@
-"""Signing keys: ed25519, each in its own PEM file (PKCS8), encrypted with a passphrase.
+"""Signing keys: ed25519, each in its own PEM file (PKCS8), encrypted with a passphrase; or an ECDSA key in a PKCS#11 token.
 
-A passphrase is read from a file or asked for on the terminal. It never stands on a command line or in an environment
+A passphrase or PIN is read from a file or asked for on the terminal. It never stands on a command line or in an environment
 variable, where other processes could read it.
+
+A token's key is named `hsm:ID?label=TOKEN` as securesystemslib has it, and the variable PYKCS11LIB names the token's library.
 """
 
 import getpass
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.exceptions import UnsupportedLibraryError
+from securesystemslib.signer import CryptoSigner, HSMSigner, Signer
 
 from fleet_controller.durable import write_file_durably
 
@@ -82,3 +87,67 @@ def load_signer(path: Path, passphrase: bytes) -> CryptoSigner:
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"key {path}: not an ed25519 key")
     return CryptoSigner(key)
+
+
+class Secrets:
+    """What opens an operator's keys: one passphrase for key files, one PIN for tokens; each read when it is first needed."""
+
+    def __init__(self, passphrase_file: Path | None, pin_file: Path | None) -> None:
+        self._files = {"keys": passphrase_file, "token": pin_file}
+        self._read: dict[str, bytes] = {}
+
+    @property
+    def passphrase(self) -> bytes:
+        """Of key files; raises KeyFileError."""
+        if "keys" not in self._read:
+            self._read["keys"] = read_passphrase(self._files["keys"], what="keys")
+        return self._read["keys"]
+
+    @property
+    def pin(self) -> str:
+        """Of the token; raises KeyFileError."""
+        if "token" not in self._read:
+            file = self._files["token"]
+            try:
+                if file is not None:
+                    self._read["token"] = file.read_bytes().strip(b"\r\n")
+                elif sys.stdin.isatty():
+                    self._read["token"] = getpass.getpass("PIN of the token: ").encode()
+                else:
+                    raise KeyFileError("no PIN for the token: name a file with --pin-file, or run this on a terminal")
+            except OSError as error:
+                raise KeyFileError(f"PIN file {file}: {error.strerror}") from error
+        return self._read["token"].decode()
+
+
+def is_in_token(name: str) -> bool:
+    """Whether the operator means a key in a token, `hsm:…`, and not a file."""
+    return name.startswith(f"{HSMSigner.SCHEME}:")
+
+
+def open_signer(name: str, secrets: Secrets) -> Signer:
+    """Open a key by what the operator calls it: a key file, or `hsm:…` for a key in a token. Raises KeyFileError."""
+    if not is_in_token(name):
+        return load_signer(Path(name), secrets.passphrase)
+    parts = urlsplit(name)
+
+    def pin(_what: str) -> str:
+        return secrets.pin
+
+    try:
+        key_id = int(parts.path) if parts.path else None
+        uri, key = HSMSigner.import_(key_id, dict(parse_qsl(parts.query)).get("label"), pin)
+        return HSMSigner.from_priv_key_uri(uri, key, pin)
+    except KeyFileError:
+        raise
+    except UnsupportedLibraryError as error:
+        raise KeyFileError(f"key {name}: {error}; install the extra smallhold[pkcs11]") from error
+    except Exception as error:
+        # the token's library raises errors of its own, which are many and mostly without a text
+        raise KeyFileError(f"key {name}: {str(error) or type(error).__name__}") from error
+
+
+def open_folder(folder: Path, passphrase: bytes) -> Mapping[str, Signer]:
+    """Every key file in a folder, by key id. Raises KeyFileError."""
+    signers = [load_signer(path, passphrase) for path in sorted(folder.glob("*.pem"))]
+    return {signer.public_key.keyid: signer for signer in signers}

@@ -1,7 +1,8 @@
-"""The rules of publishing a release, without I/O: what the operator signs, and what the service accepts.
+"""The rules of publishing and revoking releases, without I/O: what the operator signs, and what the service accepts.
 
 A publication adds exactly one target to the `models` metadata. Releases of a model count up from 1; nothing that was published
-is ever changed or taken away, so a release number means the same bytes for good.
+is ever changed or taken away, so a release number means the same bytes for good. A revocation adds no target: it raises the
+floor of one model, and every release below it is worth nothing from then on.
 """
 
 import copy
@@ -14,7 +15,7 @@ from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from fleet_contract.manifest import Manifest
-from fleet_contract.trust import MODELS_ROLE, Release, parse_release, target_path
+from fleet_contract.trust import FLOORS_FIELD, MODELS_ROLE, Release, parse_floors, parse_release, target_path
 
 MODELS_LIFETIME: Final = timedelta(days=365)
 """The release key is offline: this is how long devices go on trusting the releases without a new publication."""
@@ -69,6 +70,20 @@ def releases_of(models: Targets) -> list[PublishedRelease]:
     return sorted(found, key=lambda item: (item.release.model, item.release.release))
 
 
+def floors_of(models: Targets) -> dict[str, int]:
+    """Model to its floor: the highest that any release was signed with, or that was raised without one.
+
+    Raises PublicationError if the metadata breaks the contract.
+    """
+    try:
+        floors = parse_floors(models.unrecognized_fields)
+    except ValueError as error:
+        raise PublicationError(str(error)) from error
+    for item in releases_of(models):
+        floors[item.release.model] = max(floors.get(item.release.model, 0), item.release.floor)
+    return floors
+
+
 def next_release(models: Targets, facts: BundleFacts, floor: int | None = None) -> Release:
     """The facts to sign for this bundle. `floor` defaults to the model's floor so far.
 
@@ -77,7 +92,7 @@ def next_release(models: Targets, facts: BundleFacts, floor: int | None = None) 
     manifest = facts.manifest
     earlier = [item for item in releases_of(models) if item.release.model == manifest.name]
     number = max((item.release.release for item in earlier), default=0) + 1
-    lowest = max((item.release.floor for item in earlier), default=0)
+    lowest = floors_of(models).get(manifest.name, 0)
     for item in earlier:
         if item.release.version == manifest.version and item.sha256 != facts.sha256:
             raise PublicationError(
@@ -92,12 +107,37 @@ def next_release(models: Targets, facts: BundleFacts, floor: int | None = None) 
 
 def with_release(current: Metadata[Targets], release: Release, facts: BundleFacts, now: datetime) -> Metadata[Targets]:
     """The next, unsigned version of the `models` metadata, with the release added. `now` is in UTC, with its zone."""
-    following = copy.deepcopy(current)
-    following.signatures.clear()
+    following = following_models(current, now)
     path = target_path(release.model, release.release)
     following.signed.targets[path] = TargetFile(
         facts.length, {"sha256": facts.sha256}, path, {"custom": msgspec.to_builtins(release)}
     )
+    return following
+
+
+def with_floor(current: Metadata[Targets], model: str, floor: int, now: datetime) -> Metadata[Targets]:
+    """The next, unsigned version of the `models` metadata, with every release of `model` below `floor` revoked.
+
+    Raises PublicationError: there is no such model, the floor does not rise, or it lies above the next release.
+    """
+    newest = max((item.release.release for item in releases_of(current.signed) if item.release.model == model), default=0)
+    if not newest:
+        raise PublicationError(f"there is no release of {model!r} to revoke")
+    lowest = floors_of(current.signed).get(model, 0)
+    if not lowest < floor <= newest + 1:
+        raise PublicationError(
+            f"floor {floor} of {model}: must be above {lowest} (it never sinks) and not above {newest + 1} (the next release)"
+        )
+    following = following_models(current, now)
+    raised = parse_floors(following.signed.unrecognized_fields) | {model: floor}
+    following.signed.unrecognized_fields[FLOORS_FIELD] = dict(sorted(raised.items()))
+    return following
+
+
+def following_models(current: Metadata[Targets], now: datetime) -> Metadata[Targets]:
+    """The next, unsigned version of the `models` metadata, with nothing changed but its number and expiry date."""
+    following = copy.deepcopy(current)
+    following.signatures.clear()
     following.signed.version += 1
     following.signed.expires = now.replace(microsecond=0) + MODELS_LIFETIME
     return following
@@ -110,6 +150,44 @@ def check_publication(
 
     Raises PublicationError naming the rule that is broken.
     """
+    check_following(delegator, current, proposed, now)
+    signed, known = proposed.signed, current.signed.targets
+    if signed.unrecognized_fields != current.signed.unrecognized_fields:
+        raise PublicationError("a publication adds a release and changes nothing else")
+    added = [item for item in releases_of(signed) if target_path(item.release.model, item.release.release) not in known]
+    if len(added) != 1:
+        raise PublicationError(f"{len(added)} new targets; a publication adds exactly one")
+    (new,) = added
+    wanted = next_release(current.signed, facts, new.release.floor)
+    if new.release != wanted:
+        raise PublicationError(f"the signed facts are {new.release}, but bundle and repository say {wanted}")
+    if (new.length, new.sha256) != (facts.length, facts.sha256):
+        raise PublicationError(
+            f"the uploaded bundle has {facts.length} bytes and {facts.digest}, signed are {new.length} bytes and {new.digest}"
+        )
+    return new
+
+
+def check_revocation(
+    delegator: Targets, current: Metadata[Targets], proposed: Metadata[Targets], now: datetime
+) -> tuple[str, int]:
+    """Judge a signed revocation against the repository; returns the model and its new floor. Raises PublicationError."""
+    check_following(delegator, current, proposed, now)
+    if len(proposed.signed.targets) != len(current.signed.targets):
+        raise PublicationError("a revocation adds no release")
+    before, after = floors_of(current.signed), floors_of(proposed.signed)
+    raised = [model for model, floor in after.items() if floor != before.get(model, 0)]
+    if len(raised) != 1:
+        raise PublicationError(f"{len(raised)} floors are changed; a revocation raises exactly one")
+    (model,) = raised
+    wanted = with_floor(current, model, after[model], now)
+    if proposed.signed.unrecognized_fields != wanted.signed.unrecognized_fields:
+        raise PublicationError("a revocation raises a floor and changes nothing else")
+    return model, after[model]
+
+
+def check_following(delegator: Targets, current: Metadata[Targets], proposed: Metadata[Targets], now: datetime) -> None:
+    """What holds for every new version of the `models` metadata. Raises PublicationError naming the rule that is broken."""
     try:
         delegator.verify_delegate(MODELS_ROLE, proposed.signed_bytes, proposed.signatures)
     except UnsignedMetadataError as error:
@@ -124,19 +202,6 @@ def check_publication(
         raise PublicationError("the metadata is already past its expiry date: check the clock of the signing machine")
     if signed.delegations is not None:
         raise PublicationError("the models role must not delegate")
-    known = current.signed.targets
-    for path, target in known.items():
+    for path, target in current.signed.targets.items():
         if signed.targets.get(path) != target:
             raise PublicationError(f"target {path} was changed or taken away; a published release stays as it is")
-    added = [item for item in releases_of(signed) if target_path(item.release.model, item.release.release) not in known]
-    if len(added) != 1:
-        raise PublicationError(f"{len(added)} new targets; a publication adds exactly one")
-    (new,) = added
-    wanted = next_release(current.signed, facts, new.release.floor)
-    if new.release != wanted:
-        raise PublicationError(f"the signed facts are {new.release}, but bundle and repository say {wanted}")
-    if (new.length, new.sha256) != (facts.length, facts.sha256):
-        raise PublicationError(
-            f"the uploaded bundle has {facts.length} bytes and {facts.digest}, signed are {new.length} bytes and {new.digest}"
-        )
-    return new

@@ -1,19 +1,22 @@
-"""The TUF repository on disk: reading it, adding a release, re-signing what is online.
+"""The TUF repository on disk: reading it, adding a release, raising a floor, changing keys, re-signing what is online.
 
     repository/metadata/{N}.root.json {N}.targets.json {N}.models.json {N}.snapshot.json timestamp.json
     repository/targets/models/{model}/{sha256}.{release}.tar
 
 Everything but the timestamp is written once under a name of its own and never changed; the timestamp is written last, durably.
-So what counts is what the timestamp leads to, and a publication that a power cut interrupts has simply not happened.
+So what counts is what the timestamp leads to, and a publication that a power cut interrupts has simply not happened. A new root
+counts at once, so a change of keys is written down whole first (`change.json`) and finished at the next start if it was cut
+off.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
-from securesystemslib.signer import CryptoSigner
+import msgspec
+from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
     DelegatedRole,
@@ -34,19 +37,39 @@ from fleet_controller.registry.publication import (
     PublicationError,
     PublishedRelease,
     check_publication,
+    check_revocation,
+    floors_of,
     releases_of,
 )
+from fleet_controller.registry.trust_change import (
+    MODELS_PATHS,
+    ROOT_LIFETIME,
+    ROOT_THRESHOLD,
+    TARGETS_LIFETIME,
+    TrustChange,
+    TrustState,
+    check_change,
+)
 
-ROOT_THRESHOLD: Final = 2
-ROOT_LIFETIME: Final = timedelta(days=3 * 365)
-TARGETS_LIFETIME: Final = timedelta(days=3 * 365)
 SNAPSHOT_LIFETIME: Final = timedelta(days=30)
 SNAPSHOT_RENEWAL: Final = timedelta(days=15)
 """The snapshot is signed again when less than this is left."""
 TIMESTAMP_LIFETIME: Final = timedelta(days=7)
 """Re-signed daily: how long a device goes on trusting a controller that has stopped, or one that an attacker holds back."""
 
+CHANGE_FILE: Final = "change.json"
+
 _T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
+OnlineKeys = Callable[[], Mapping[str, Signer]]
+"""The keys that the service holds now, by their ids."""
+
+
+class SignedChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A change of keys as it travels and is written down: the new signed documents as texts."""
+
+    root: str | None = None
+    targets: str | None = None
+    models: str | None = None
 
 
 def _utc_now() -> datetime:
@@ -68,7 +91,7 @@ def create_repository(
     metadata.mkdir(parents=True)
     (folder / "targets").mkdir()
     now = now.replace(microsecond=0)
-    role = DelegatedRole(MODELS_ROLE, [models.public_key.keyid], 1, True, paths=["models/*/*"])
+    role = DelegatedRole(MODELS_ROLE, [models.public_key.keyid], 1, True, paths=list(MODELS_PATHS))
     delegations = Delegations({models.public_key.keyid: models.public_key}, {MODELS_ROLE: role})
     top = Targets(expires=now + TARGETS_LIFETIME, delegations=delegations)
     trusted = Root(expires=now + ROOT_LIFETIME, consistent_snapshot=True)
@@ -86,7 +109,7 @@ def create_repository(
     fsync_folder(folder)
 
 
-def _write(path: Path, metadata: Metadata[_T], signers: Sequence[CryptoSigner]) -> None:
+def _write(path: Path, metadata: Metadata[_T], signers: Sequence[Signer]) -> None:
     metadata.signatures.clear()
     for signer in signers:
         metadata.sign(signer, append=True)
@@ -96,38 +119,57 @@ def _write(path: Path, metadata: Metadata[_T], signers: Sequence[CryptoSigner]) 
 class Repository:
     """An existing repository. Its methods may be called from any thread of the one process that serves it.
 
-    Without the two online signers it can be read but not published to. `clock` gives the time in UTC.
+    Without online keys it can be read but not published to. `clock` gives the time in UTC.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        snapshot: CryptoSigner | None = None,
-        timestamp: CryptoSigner | None = None,
+        online: OnlineKeys = dict,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.folder = folder
         self._metadata = folder / "metadata"
         self._targets = folder / "targets"
-        self._signers = (snapshot, timestamp) if snapshot and timestamp else None
+        self._online = online
         self._clock = clock
         self._lock = threading.Lock()
 
     def root(self) -> bytes:
         """The newest root, which a new device starts its trust from."""
-        numbers = [int(path.name.partition(".")[0]) for path in self._metadata.glob("[0-9]*.root.json")]
+        numbers = self._root_versions()
         if not numbers:
             raise PublicationError(f"{self._metadata}: no signing repository there; `fleet init` makes one")
-        return (self._metadata / f"{max(numbers)}.root.json").read_bytes()
+        return self.root_of(max(numbers))
 
-    def models_metadata(self) -> bytes:
-        """The current signed `models` metadata: what the operator adds the next release to."""
-        return self._models_path(self._snapshot()).read_bytes()
+    def root_of(self, version: int) -> bytes:
+        """One version of the root; raises PublicationError."""
+        if version not in self._root_versions():
+            raise PublicationError(f"there is no version {version} of root")
+        return (self._metadata / f"{version}.root.json").read_bytes()
+
+    def _root_versions(self) -> list[int]:
+        return [int(path.name.partition(".")[0]) for path in self._metadata.glob("[0-9]*.root.json")]
 
     def releases(self) -> list[PublishedRelease]:
         """All published releases, by model and number."""
         return releases_of(self._read(self._models_path(self._snapshot()), Targets).signed)
+
+    def floors(self) -> dict[str, int]:
+        """Model to its floor: every release below it is revoked."""
+        return floors_of(self._read(self._models_path(self._snapshot()), Targets).signed)
+
+    def trust(self) -> TrustState:
+        """What the offline keys have signed."""
+        return self._trust(self._snapshot())
+
+    def _trust(self, snapshot: Metadata[Snapshot]) -> TrustState:
+        root = Metadata[Root].from_bytes(self.root())
+        return TrustState(root, self._top(snapshot), self._read(self._models_path(snapshot), Targets))
+
+    def _top(self, snapshot: Metadata[Snapshot]) -> Metadata[Targets]:
+        return self._read(self._metadata / f"{snapshot.signed.meta['targets.json'].version}.targets.json", Targets)
 
     def target_file(self, release: PublishedRelease) -> Path:
         """Where the bundle of a release lies."""
@@ -136,11 +178,11 @@ class Repository:
     def expiries(self) -> dict[str, datetime]:
         """Role to the time after which devices stop believing its metadata."""
         snapshot = self._snapshot()
-        top = self._read(self._metadata / f"{snapshot.signed.meta['targets.json'].version}.targets.json", Targets)
+        state = self._trust(snapshot)
         return {
-            Root.type: Metadata[Root].from_bytes(self.root()).signed.expires,
-            Targets.type: top.signed.expires,
-            MODELS_ROLE: self._read(self._models_path(snapshot), Targets).signed.expires,
+            Root.type: state.root.signed.expires,
+            Targets.type: state.targets.signed.expires,
+            MODELS_ROLE: state.models.signed.expires,
             Snapshot.type: snapshot.signed.expires,
             Timestamp.type: self._read(self._metadata / "timestamp.json", Timestamp).signed.expires,
         }
@@ -152,25 +194,72 @@ class Repository:
         """
         with self._lock:
             snapshot = self._snapshot()
-            top = self._read(self._metadata / f"{snapshot.signed.meta['targets.json'].version}.targets.json", Targets)
-            current = self._read(self._models_path(snapshot), Targets)
-            try:
-                proposed = Metadata[Targets].from_bytes(signed)
-            except RepositoryError as error:
-                raise PublicationError(f"the metadata does not parse: {error}") from error
-            if not isinstance(proposed.signed, Targets):
-                raise PublicationError("the metadata is not of the type targets")
-            release = check_publication(top.signed, current, proposed, measure_bundle(bundle), self._clock())
+            state = self._trust(snapshot)
+            proposed = _parse(signed, Targets)
+            facts = measure_bundle(bundle)
+            release = check_publication(state.targets.signed, state.models, proposed, facts, self._clock())
             target = self.target_file(release)
             target.parent.mkdir(parents=True, exist_ok=True)
             for parent in (target.parent.parent, self._targets):
                 fsync_folder(parent)
             bundle.chmod(0o644)
             move_file_durably(bundle, target)
-            write_file_durably(self._metadata / f"{proposed.signed.version}.{MODELS_ROLE}.json", signed)
-            snapshot.signed.meta[f"{MODELS_ROLE}.json"] = MetaFile(proposed.signed.version)
-            self._sign_online(snapshot, renew_snapshot=True)
+            self._put_models(snapshot, proposed, signed)
             return release
+
+    def revoke(self, signed: bytes) -> tuple[str, int]:
+        """Take in a raised floor; returns the model and its floor. Raises PublicationError and OSError."""
+        with self._lock:
+            snapshot = self._snapshot()
+            state = self._trust(snapshot)
+            proposed = _parse(signed, Targets)
+            revoked = check_revocation(state.targets.signed, state.models, proposed, self._clock())
+            self._put_models(snapshot, proposed, signed)
+            return revoked
+
+    def _put_models(self, snapshot: Metadata[Snapshot], proposed: Metadata[Targets], signed: bytes) -> None:
+        write_file_durably(self._metadata / f"{proposed.signed.version}.{MODELS_ROLE}.json", signed)
+        snapshot.signed.meta[f"{MODELS_ROLE}.json"] = MetaFile(proposed.signed.version)
+        self._sign_online(snapshot, renew_snapshot=True)
+
+    def change_trust(self, signed: SignedChange) -> TrustState:
+        """Take in a change of keys; raises PublicationError and OSError, and nothing is changed then."""
+        with self._lock:
+            state = check_change(self._trust(self._snapshot()), _parse_change(signed), self._online().keys(), self._clock())
+            self._online_signers(state.root)
+            write_file_durably(self.folder / CHANGE_FILE, msgspec.json.encode(signed))
+            self._finish_change(signed)
+            return state
+
+    def resume(self) -> bool:
+        """Finish a change of keys that was cut off; False if there was none. For the service's start."""
+        with self._lock:
+            path = self.folder / CHANGE_FILE
+            if not path.exists():
+                return False
+            try:
+                signed = msgspec.json.decode(path.read_bytes(), type=SignedChange)
+            except msgspec.DecodeError as error:
+                raise PublicationError(f"{path}: {error}") from error
+            self._finish_change(signed)
+            return True
+
+    def _finish_change(self, signed: SignedChange) -> None:
+        """Doing it twice is harmless: the same documents get the same names."""
+        change = _parse_change(signed)
+        snapshot = self._snapshot()
+        for name, metadata, text in (
+            ("targets", change.targets, signed.targets),
+            (MODELS_ROLE, change.models, signed.models),
+        ):
+            if metadata is not None and text is not None:
+                write_file_durably(self._metadata / f"{metadata.signed.version}.{name}.json", text.encode())
+                snapshot.signed.meta[f"{name}.json"] = MetaFile(metadata.signed.version)
+        if change.root is not None and signed.root is not None:
+            write_file_durably(self._metadata / f"{change.root.signed.version}.root.json", signed.root.encode())
+        self._sign_online(snapshot, renew_snapshot=True)
+        (self.folder / CHANGE_FILE).unlink(missing_ok=True)
+        fsync_folder(self.folder)
 
     def refresh(self) -> None:
         """Sign the timestamp again, and the snapshot when it is getting old. For a daily schedule."""
@@ -179,19 +268,28 @@ class Repository:
             self._sign_online(snapshot, renew_snapshot=snapshot.signed.expires - self._clock() < SNAPSHOT_RENEWAL)
 
     def _sign_online(self, snapshot: Metadata[Snapshot], *, renew_snapshot: bool) -> None:
-        if self._signers is None:
-            raise PublicationError("the online keys are not open, so nothing can be signed")
-        snapshot_signer, timestamp_signer = self._signers
+        snapshot_signers, timestamp_signers = self._online_signers(Metadata[Root].from_bytes(self.root()))
         now = self._clock().replace(microsecond=0)
         if renew_snapshot:
             snapshot.signed.version += 1
             snapshot.signed.expires = now + SNAPSHOT_LIFETIME
-            _write(self._metadata / f"{snapshot.signed.version}.snapshot.json", snapshot, [snapshot_signer])
+            _write(self._metadata / f"{snapshot.signed.version}.snapshot.json", snapshot, snapshot_signers)
         timestamp = self._read(self._metadata / "timestamp.json", Timestamp)
         timestamp.signed.version += 1
         timestamp.signed.expires = now + TIMESTAMP_LIFETIME
         timestamp.signed.snapshot_meta = MetaFile(snapshot.signed.version)
-        _write(self._metadata / "timestamp.json", timestamp, [timestamp_signer])
+        _write(self._metadata / "timestamp.json", timestamp, timestamp_signers)
+
+    def _online_signers(self, root: Metadata[Root]) -> tuple[list[Signer], list[Signer]]:
+        """Those that the root names for snapshot and timestamp; raises PublicationError if one of the two has none."""
+        held = self._online()
+        named = [
+            [held[key_id] for key_id in root.signed.roles[role].keyids if key_id in held]
+            for role in (Snapshot.type, Timestamp.type)
+        ]
+        if not all(named):
+            raise PublicationError("the online keys are not open, or not those that root names, so nothing can be signed")
+        return named[0], named[1]
 
     def _snapshot(self) -> Metadata[Snapshot]:
         timestamp = self._read(self._metadata / "timestamp.json", Timestamp)
@@ -213,3 +311,21 @@ class Repository:
     def _prefixed(release: PublishedRelease) -> str:
         folder, _, name = target_path(release.release.model, release.release.release).rpartition("/")
         return f"{folder}/{release.sha256}.{name}"
+
+
+def _parse(data: bytes, kind: type[_T]) -> Metadata[_T]:
+    try:
+        metadata = Metadata[_T].from_bytes(data)
+    except RepositoryError as error:
+        raise PublicationError(f"the metadata does not parse: {error}") from error
+    if not isinstance(metadata.signed, kind):
+        raise PublicationError(f"the metadata is not of the type {kind.type}")
+    return metadata
+
+
+def _parse_change(signed: SignedChange) -> TrustChange:
+    return TrustChange(
+        root=None if signed.root is None else _parse(signed.root.encode(), Root),
+        targets=None if signed.targets is None else _parse(signed.targets.encode(), Targets),
+        models=None if signed.models is None else _parse(signed.models.encode(), Targets),
+    )

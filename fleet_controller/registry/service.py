@@ -10,9 +10,9 @@ import msgspec
 
 from fleet_contract.bundle import BundleError
 from fleet_controller.registry.bundles import measure_bundle
-from fleet_controller.registry.keys import load_signer, read_passphrase
+from fleet_controller.registry.keys import open_folder, read_passphrase
 from fleet_controller.registry.publication import BundleFacts, PublishedRelease
-from fleet_controller.registry.repository import Repository
+from fleet_controller.registry.repository import Repository, SignedChange
 from fleet_controller.settings import ControllerSettings
 from fleet_controller.state_folder import StateFolder
 from fleet_controller.store.database import Database
@@ -41,6 +41,26 @@ class Registry:
             details: dict[str, Any] = {"release": row.release, "version": row.version, "digest": row.digest}
             record_action(connection, self._clock(), operator, "model.add", row.model, details)
         return row
+
+    def revoke(self, signed: bytes, operator: str) -> tuple[str, int]:
+        """Take in a raised floor; returns the model and its floor. Raises PublicationError or OSError."""
+        model, floor = self.repository.revoke(signed)
+        with self._database.write() as connection:
+            record_action(connection, self._clock(), operator, "model.revoke", model, {"floor": floor})
+        log.info("releases revoked", extra={"model": model, "floor": floor})
+        return model, floor
+
+    def change_trust(self, signed: SignedChange, operator: str) -> None:
+        """Take in a change of keys; raises PublicationError, KeyFileError or OSError, and then nothing has changed."""
+        state = self.repository.change_trust(signed)
+        changed = {
+            name: metadata.signed.version
+            for name, metadata in (("root", state.root), ("targets", state.targets), ("models", state.models))
+            if getattr(signed, name) is not None
+        }
+        with self._database.write() as connection:
+            record_action(connection, self._clock(), operator, "keys.change", "trust", changed)
+        log.info("signing keys changed", extra=changed)
 
     def sync(self) -> None:
         """Enter what the repository has and the database lacks: a crash may have come between the two."""
@@ -81,13 +101,14 @@ def open_registry(settings: ControllerSettings, database: Database, clock: Calla
     passphrase = read_passphrase(settings.registry.passphrase_file or folder.online_passphrase, what="online keys")
     repository = Repository(
         folder.repository,
-        snapshot=load_signer(folder.online_keys / "snapshot.pem", passphrase),
-        timestamp=load_signer(folder.online_keys / "timestamp.pem", passphrase),
+        online=lambda: open_folder(folder.online_keys, passphrase),
         clock=lambda: datetime.fromtimestamp(clock(), UTC),
     )
     folder.uploads.mkdir(mode=0o700, exist_ok=True)
     for leftover in folder.uploads.iterdir():
         leftover.unlink()
     registry = Registry(repository, folder.uploads, database, clock)
+    if repository.resume():
+        log.warning("a change of keys that was cut off is finished")
     registry.sync()
     return registry

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from tuf.api.metadata import Metadata, Targets
 
 from edge_agent.inference.bundle_store import BundleStore
 from edge_agent.journal.batch import Batch
@@ -75,7 +74,7 @@ def found(settings: ControllerSettings, folder: Path) -> Founded:
 
 def _publish(settings: ControllerSettings, database: Database, bundle: Path, facts: BundleFacts) -> bytes:
     registry = open_registry(settings, database, time.time)
-    current = Metadata[Targets].from_bytes(registry.repository.models_metadata())
+    current = registry.repository.trust().models
     proposed = with_release(current, next_release(current.signed, facts), facts, datetime.now(UTC))
     proposed.sign(load_signer(StateFolder(settings.state_dir).offline_keys / "models.pem", PASSPHRASE))
     upload = registry.uploads / "frost.tar"

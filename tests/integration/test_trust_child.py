@@ -93,6 +93,14 @@ class Signing:
         (self.folder / "metadata" / name).write_bytes(data)
         return data
 
+    def rotate(self, role: str) -> None:
+        root = Metadata[Root].from_bytes(self.root).signed
+        root.revoke_key(self.keys[role].public_key.keyid, role)
+        self.keys[role] = CryptoSigner.generate_ed25519()
+        root.add_key(self.keys[role].public_key, role)
+        root.version += 1
+        self.root = self.write(f"{root.version}.root.json", root, "root")
+
     def add(self, release: Release, bundle: bytes) -> Path:
         path = target_path(release.model, release.release)
         target = TargetFile.from_data(path, bundle, ["sha256"])
@@ -319,6 +327,19 @@ def test_the_floor_of_versions_holds_without_the_metadata_folder(device: Device)
     assert device.refused(timestamp_floor=3) == ("metadata_rollback", False)
 
 
+def test_a_stolen_timestamp_key_cannot_lock_a_device_out_once_root_has_taken_it_away(device: Device, signing: Signing) -> None:
+    signing.timestamp.version = 2**40
+    signing.publish()
+    valid = device.run()[0]
+    seen = {"timestamp_floor": valid["timestamp_version"], "timestamp_keys": valid["timestamp_keys"]}
+    signing.timestamp.version = 4
+    signing.publish()
+    assert device.refused(**seen) == ("metadata_rollback", False)
+    signing.rotate("timestamp")
+    signing.publish()
+    assert device.run(**seen)[-1]["line"] == "done"
+
+
 def test_expired_metadata_is_refused_for_now(device: Device, signing: Signing) -> None:
     signing.timestamp.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
     signing.publish()
@@ -419,10 +440,10 @@ def test_a_release_published_by_the_controllers_registry_is_accepted(tmp_path: P
     create_repository(
         folder, root=signers[:2], targets=top, models=models, snapshot=snapshot, timestamp=timestamp, now=datetime.now(UTC)
     )
-    repository = Repository(folder, snapshot=snapshot, timestamp=timestamp)
+    repository = Repository(folder, online=lambda: {key.public_key.keyid: key for key in (snapshot, timestamp)})
     bundle = tmp_path / "bundle.tar"
     bundle.write_bytes(make_bundle())
-    current = Metadata[Targets].from_bytes(repository.models_metadata())
+    current = repository.trust().models
     facts = measure_bundle(bundle)
     proposed = with_release(current, next_release(current.signed, facts), facts, datetime.now(UTC))
     proposed.sign(models)

@@ -20,6 +20,8 @@ class Job(Struct, frozen=True, kw_only=True):
     model: str
     release: int
     timestamp_floor: int = 0
+    timestamp_keys: str = ""
+    """Whose timestamps the floor was seen in; under other keys it does not count; empty: under all."""
     release_floor: int = 0
     reference_time: float
     """Seconds since 1970: the clock, or the last time seen if that is later."""
@@ -38,6 +40,8 @@ class MetadataValid(Line, frozen=True, tag="metadata"):
     """The signed metadata is valid and current; the daemon raises its floors to this."""
 
     timestamp_version: int
+    timestamp_keys: str
+    """The ids of the keys that root names for the timestamp, joined."""
     release_floor: int
     reference_time: float
 

@@ -14,7 +14,7 @@ from edge_agent.updates.trust.fetcher import TokenFetcher
 from edge_agent.updates.trust.job import Job
 from edge_agent.updates.trust.refusal import Refusal
 from fleet_contract.reasons import Reason
-from fleet_contract.trust import MODELS_ROLE, Release, parse_release, target_path
+from fleet_contract.trust import MODELS_ROLE, Release, parse_floors, parse_release, target_path
 
 _T = TypeVar("_T", Root, Timestamp, Targets)
 
@@ -24,6 +24,7 @@ class SignedFacts:
     """What the keys say, at one moment."""
 
     timestamp_version: int
+    timestamp_keys: str
     release_floor: int
     """The highest floor of any signed release of the model, and of this device's own."""
     target: TargetFile | None
@@ -49,14 +50,17 @@ def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
     finally:
         _make_durable(folder)
     version = _read(folder / "timestamp.json", Timestamp).version
-    if version < job.timestamp_floor:
+    root = _read(folder / "root.json", Root)
+    keys = " ".join(sorted(root.roles[Timestamp.type].keyids))
+    # Whoever stole a timestamp key may have signed a version so high that no honest one reaches it. Only root takes a key away.
+    if version < job.timestamp_floor and job.timestamp_keys in ("", keys):
         raise Refusal(
             Reason.METADATA_ROLLBACK, f"timestamp version {version} is older than version {job.timestamp_floor}, seen before"
         )
     floor = max(job.release_floor, _highest_floor(folder, job.model))
-    if target is not None and _read(folder / "root.json", Root).consistent_snapshot:
+    if target is not None and root.consistent_snapshot:
         path = target.get_prefixed_paths()[0]
-    return SignedFacts(version, floor, target, path)
+    return SignedFacts(version, keys, floor, target, path)
 
 
 def check_release(job: Job, facts: SignedFacts) -> tuple[TargetFile, Release]:
@@ -84,12 +88,16 @@ def check_release(job: Job, facts: SignedFacts) -> tuple[TargetFile, Release]:
 
 
 def _highest_floor(folder: Path, model: str) -> int:
-    """Over all signed releases: so a device that never saw the release that raised the floor learns of it too."""
+    """Over all signed releases, and floors raised without one: a device that never saw what raised it learns of it too."""
     file = folder / f"{MODELS_ROLE}.json"
     if not file.is_file():
         return 0
-    floor = 0
-    for path, target in _read(file, Targets).targets.items():
+    signed = _read(file, Targets)
+    try:
+        floor = parse_floors(signed.unrecognized_fields).get(model, 0)
+    except ValueError as error:
+        raise Refusal(Reason.METADATA_INVALID, str(error)) from error
+    for path, target in signed.targets.items():
         try:
             release = parse_release(target.custom)
             named = target_path(release.model, release.release)

@@ -75,9 +75,8 @@ class Served:
         return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("controller")
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[Served]:
     port, dead_port = free_port(), free_port()
     passphrase = folder / "passphrase"
     passphrase.write_text(PASSPHRASE + "\n")
@@ -101,6 +100,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         process.terminate()
         assert process.wait(30) == 0, (folder / "log").read_text()
         log.close()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(tmp_path_factory.mktemp("controller")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def own_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service that one test file has for itself: its keys are changed."""
+    with serve(tmp_path_factory.mktemp("controller")) as found:
+        yield found
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from edge_agent.updates.policy import (
     may_retry,
     retry_delay,
 )
+from edge_agent.updates.trust.job import MetadataValid
 from fleet_contract.messages import DesiredModel
 from fleet_contract.messages import UpdateState as State
 
@@ -99,13 +100,26 @@ def test_the_bundles_that_answer_or_may_have_to_are_kept(
     assert len(kept) <= 3
 
 
+def seen(version: int, *, keys: str = "a", floor: int = 0, time: float = 0.0) -> MetadataValid:
+    return MetadataValid(timestamp_version=version, timestamp_keys=keys, release_floor=floor, reference_time=time)
+
+
 @given(st.lists(st.tuples(st.sampled_from(["frost", "leak"]), st.integers(0, 9), st.integers(0, 9), st.floats(0, 9))))
 def test_floors_never_sink(steps: list[tuple[str, int, int, float]]) -> None:
     floors = Floors()
     for model, floor, version, time in steps:
         before = (floors.timestamp_version, dict(floors.releases), floors.last_time)
-        floors.raise_to(model, floor, version, time)
+        floors.take_in(model, seen(version, floor=floor, time=time))
         assert floors.timestamp_version >= max(before[0], version)
         assert floors.last_time >= max(before[2], time)
         assert all(floors.releases[name] >= value for name, value in before[1].items())
         assert floors.releases[model] >= floor
+
+
+def test_a_timestamp_key_that_root_took_away_leaves_no_version_behind_but_every_floor() -> None:
+    floors = Floors(timestamp_version=7, releases={"frost": 3})
+    assert floors.take_in("frost", seen(2**40))
+    assert (floors.timestamp_version, floors.timestamp_keys) == (2**40, "a")
+    assert floors.take_in("frost", seen(8, keys="b"))
+    assert (floors.timestamp_version, floors.timestamp_keys, floors.releases) == (8, "b", {"frost": 3})
+    assert not floors.take_in("frost", seen(8, keys="b"))

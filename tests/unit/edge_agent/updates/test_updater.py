@@ -107,7 +107,10 @@ class Device:
             self.offline -= 1
             lines.append(Failed(reason=Reason.DOWNLOAD_FAILED, detail="offline", temporary=True))
         else:
-            lines.append(MetadataValid(timestamp_version=4, release_floor=self.floor, reference_time=job.reference_time))
+            valid = MetadataValid(
+                timestamp_version=4, timestamp_keys="k", release_floor=self.floor, reference_time=job.reference_time
+            )
+            lines.append(valid)
             lines.append(Verified(version=f"{job.release}.0.0", digest=digest(job.release), length=100))
             if self.fetch_error is not None:
                 lines.append(self.fetch_error)

@@ -156,7 +156,7 @@ def test_a_release_signed_with_another_key_or_over_other_bytes_is_refused_by_the
     (folder / "model.onnx").write_bytes(b"tampered")
     build_bundle(folder, tampered)
     with served.client() as client:
-        current = Metadata[Targets].from_bytes(client.get("/api/v1/metadata/models").json()["metadata"].encode())
+        current = Metadata[Targets].from_bytes(client.get("/api/v1/trust").json()["documents"]["models"].encode())
         proposed = with_release(current, next_release(current.signed, facts), facts, datetime.now(UTC))
         proposed.sign(CryptoSigner.generate_ed25519())
         for path in (bundle, tampered):

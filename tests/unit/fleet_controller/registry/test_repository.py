@@ -37,7 +37,7 @@ class Case:
         return path
 
     def sign(self, bundle: Path, *, floor: int | None = None, key: CryptoSigner | None = None) -> Metadata[Targets]:
-        current = Metadata[Targets].from_bytes(self.repository.models_metadata())
+        current = self.repository.trust().models
         facts = measure_bundle(bundle)
         proposed = with_release(current, next_release(current.signed, facts, floor), facts, self.clock())
         proposed.sign(key or self.release_key)
@@ -55,7 +55,8 @@ def case(tmp_path: Path, model_folder: Callable[..., Path]) -> Case:
     folder = tmp_path / "repository"
     create_repository(folder, root=root, targets=targets, models=models, snapshot=snapshot, timestamp=timestamp, now=NOW)
     clock = Clock()
-    return Case(Repository(folder, snapshot=snapshot, timestamp=timestamp, clock=clock), models, clock, tmp_path, model_folder)
+    online = {key.public_key.keyid: key for key in (snapshot, timestamp)}
+    return Case(Repository(folder, online=lambda: online, clock=clock), models, clock, tmp_path, model_folder)
 
 
 def test_the_root_needs_two_of_three_keys_and_is_signed_by_all(case: Case) -> None:
