@@ -95,6 +95,19 @@ def test_a_file_with_a_fixed_batch_is_run_in_pieces_of_it() -> None:
     assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
 
 
+def test_a_run_that_fails_tells_its_caller_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    def look_elsewhere(model: Any) -> None:
+        del model.graph.node[1]
+        model.graph.node.append(helper.make_node("Cast", ["sums"], ["places"], to=TensorProto.INT64))
+        model.graph.node.append(helper.make_node("GatherElements", ["sums", "places"], ["scores"], axis=1))
+
+    backend = open_model("onnx", onnx_file(extra=look_elsewhere))
+    capfd.readouterr()
+    with pytest.raises(Exception, match="Out of range"):
+        backend.run({"features": SAMPLES + 1000})
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_batch_that_found_no_memory_once_is_run_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
     backend: Any = load(next(case for case in CASES if case.runtime == "tflite"))
     allocate = backend._interpreter.allocate_tensors

@@ -37,7 +37,8 @@ _DTYPES: dict[str, str] = {
     "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
 }
-_ERRORS_ONLY, _EVERYTHING = 3, 0  # log severities
+# Log severities. An error is raised with the same text, and a line for each bad input would fill the journal.
+_FATAL_ONLY, _EVERYTHING = 4, 0
 
 
 class OnnxBackend:
@@ -165,7 +166,7 @@ class OnnxBackend:
         options.intra_op_num_threads = load.threads
         options.inter_op_num_threads = 1
         options.execution_mode = self._runtime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(load.spin)))
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         # Bytes that begin like the runtime's own format would else be read as that, past the check of the file.
@@ -174,7 +175,7 @@ class OnnxBackend:
 
     def _run_options(self) -> Any:
         options = self._runtime.RunOptions()
-        options.log_severity_level = _ERRORS_ONLY  # whatever the session's is
+        options.log_severity_level = _FATAL_ONLY  # whatever the session's is
         return options
 
 
