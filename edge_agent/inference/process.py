@@ -30,6 +30,8 @@ _RELEASE_SECONDS = 1.0
 """For so long shared memory stays allocated for the next batch: allocating it again takes three times as long as filling it."""
 CANCEL_SECONDS = 1.0
 """The longest that a runtime may take to stop once it is told to; then the worker is killed."""
+MOST_DETAIL = 1000
+"""Characters of a worker's text that go into a note, which has to fit into an MQTT message."""
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 # The interpreter may be another one, with its own packages and without ours: it is shown the folder of `edge_agent` alone,
 # because the folder around it would bring the daemon's compiled packages with it.
@@ -265,7 +267,7 @@ class WorkerProcess:
             self.ready = header
             self._on_ready(self, header)
         elif isinstance(header, protocol.Failed) and self.ready is None:
-            self._condemn(Failure(_reason(header.reason, Reason.LOAD_FAILED), header.detail))
+            self._condemn(_failure(header.reason, Reason.LOAD_FAILED, header.detail))
         elif isinstance(header, protocol.Scores) and self._waiting is not None and header.number == self._waiting[0]:
             _, count, done = self._waiting
             results = read_scores(header, body, count)
@@ -391,7 +393,7 @@ def read_scores(header: protocol.Scores, body: bytes, count: int) -> list[Scored
     results: list[Scored] = []
     for position, scores in enumerate(given):
         fault = header.faults.get(position)
-        results.append(scores if fault is None else Failure(_reason(fault[0], Reason.BAD_OUTPUT), fault[1]))
+        results.append(scores if fault is None else _failure(fault[0], Reason.BAD_OUTPUT, fault[1]))
     return results
 
 
@@ -421,8 +423,10 @@ def _tensors(outputs: Sequence[protocol.TensorPart], body: bytes, count: int) ->
     return values
 
 
-def _reason(code: str, otherwise: Reason) -> Reason:
+def _failure(code: str, otherwise: Reason, detail: str) -> Failure:
+    """What a worker says of a model or an input. Its text may repeat names of the file, which can be of any length."""
     try:
-        return Reason(code)
+        reason = Reason(code)
     except ValueError:
-        return otherwise
+        reason = otherwise
+    return Failure(reason, detail if len(detail) <= MOST_DETAIL else f"{detail[:MOST_DETAIL]} … ({len(detail)} characters)")

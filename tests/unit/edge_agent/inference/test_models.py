@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from edge_agent.inference.answers import Answer, Failure, ModelInput
@@ -114,6 +115,16 @@ def test_a_wrong_golden_sample_is_named_and_the_incumbent_stays(loop: Loop, mode
     answers: list[Any] = []
     models.submit("leak", window(1, 1), answers.append)
     assert wait(loop, answers).scores == (3.0,)
+
+
+def test_a_long_name_in_a_model_file_makes_no_long_refusal(loop: Loop, models: Models, make_bundle: Any) -> None:
+    model = onnx.load_from_string(support.linear_onnx([[2.0, 1.0]], [0.0]))
+    model.graph.input[0].name = model.graph.node[0].input[0] = "x" * 100_000
+    failure = activate(loop, models, make_bundle(model.SerializeToString()))
+    assert failure.reason is Reason.MANIFEST_INVALID
+    assert failure.detail.startswith("the file's inputs are ['xxx")
+    assert failure.detail.endswith(" characters)")
+    assert len(failure.detail) < 1100
 
 
 def test_a_bundle_changed_on_disk_is_not_loaded(loop: Loop, models: Models, make_bundle: Any) -> None:
