@@ -333,3 +333,66 @@ def test_a_missing_or_changed_bundle_is_one_note_and_the_intake_goes_on(
     assert notes[0]["model"] == "leak"
     assert agents.status()["models"] == []
     assert tester.on("/result/leak") == []
+
+
+def with_queue(agents: Agents, port: int, queue: str) -> None:
+    """A pipeline in front of a model that is not there, with windows of 24 events, and a journal of 80 events."""
+    agents.configure(port)
+    text = agents.config.read_text().replace("[site]", "receive_maximum = 10\n[site]")
+    agents.config.write_text(
+        text + '[[pipelines]]\nname = "leak"\nmodel = "leak"\n[pipelines.source]\ntopic = "farm/+/weather"\ndevice_level = 1\n'
+        f"values = {{ flow = 't' }}\n[pipelines.window]\nsize = 24\n[pipelines.queue]\n{queue}\n"
+        "[store]\nmax_journal_rows = 80\n"
+    )
+
+
+def publish_hours(tester: Bench, count: int) -> None:
+    for number in range(count):
+        tester.publish({"id": f"e{number}", "time": f"2022-01-01T{number // 60:02}:{number % 60:02}:00Z", "t": number})
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+def test_while_a_model_is_away_the_journal_fills_then_events_wait_at_the_broker_and_none_is_lost(
+    agents: Agents, site: Broker, tester: Bench
+) -> None:
+    with_queue(agents, site.port, 'policy = "hold"')
+    process = agents.start()
+    publish_hours(tester, 144)
+    notes = until(lambda: [note for note in tester.on("/note") if note["reason"]], "a note says what is full")
+    assert [note["reason"] for note in notes] == ["journal_full"]
+    status = agents.status()
+    assert status["journal_rows"] <= 80
+    assert status["counters"]["site_link_acked"] <= 80
+    assert status["counters"]["events"] <= 80 + 10
+    stop(process)
+    install_leak(agents.folder / "state")
+    agents.start()
+    until(lambda: len(tester.on("/result/leak")) == 6, "every window is answered")
+    heard = [message["events"] for message in tester.on("/result/leak")]
+    assert [(events["count"], events["first"]) for events in heard] == [(24, f"e{24 * number}") for number in range(6)]
+    until(lambda: agents.status()["journal_rows"] == 0, "nothing is left")
+
+
+def test_a_queue_that_drops_the_oldest_takes_everything_over_and_answers_the_newest(
+    agents: Agents, site: Broker, tester: Bench
+) -> None:
+    with_queue(agents, site.port, 'policy = "drop_oldest"\nmax_windows = 2')
+    process = agents.start()
+    publish_hours(tester, 144)
+    until(lambda: agents.status()["counters"]["site_link_acked"] == 144, "everything is acknowledged")
+    assert agents.status()["counters"]["windows_dropped"] == 4
+    assert agents.status()["queues"] == [{"pipeline": "leak", "policy": "drop_oldest", "max_windows": 2, "waiting": 2}]
+    note = until(lambda: [note for note in tester.on("/note") if note["reason"]], "a note tells of it")[0]
+    assert (note["reason"], note["model"], note["fields"]["pipeline"]) == ("windows_dropped", "leak", "leak")
+    process.kill()
+    process.wait(PATIENCE)
+    install_leak(agents.folder / "state")
+    agents.start()
+    until(lambda: len(tester.on("/result/leak")) == 2, "the newest windows are answered")
+    until(lambda: agents.status()["journal_rows"] == 0, "nothing is left")
+    assert [message["events"]["first"] for message in tester.on("/result/leak")] == ["e96", "e120"]
+    assert agents.status()["counters"].get("windows_dropped", 0) == 0
