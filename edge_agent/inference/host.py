@@ -228,7 +228,7 @@ class ModelHost:
         self._flight = self._queue.take(1 if self._alone else self._batching.size(len(self._queue)))
         items = [entry.item for entry in self._flight if entry.item is not None]
         reference, bundle = self.reference, self.bundle
-        worker.run(items, plan.deadline, lambda r: self._answered(r, reference, bundle))
+        worker.run(items, plan.deadline, lambda r: self._answered(r, worker, reference, bundle))
 
     def _cancel_wake(self) -> None:
         self._rest_until = 0.0
@@ -255,9 +255,13 @@ class ModelHost:
         self._end_turn()
         self._turns.give()
 
-    def _answered(self, results: list[Scored], reference: ModelRef | None, bundle: Bundle | None) -> None:
-        """The batch is done. `reference` and `bundle` are those that it was sent to: a switch may have come in between."""
-        seconds = self._clock() - self._sent
+    def _answered(
+        self, results: list[Scored], worker: WorkerProcess, reference: ModelRef | None, bundle: Bundle | None
+    ) -> None:
+        """The batch is done. It was sent to `worker`, `reference` and `bundle`: a switch may have come in between."""
+        # A worker may say anything. Behind what it can have needed, the loop was busy with the answers to the batch before.
+        now = self._clock()
+        seconds = worker.seconds if 0 < worker.seconds < now - self._sent else now - self._sent
         self._busy_seconds += seconds
         if self._draining is not None:
             self._draining.stop()
@@ -270,7 +274,7 @@ class ModelHost:
         flight, self._flight = self._flight, []
         self._batching.note(len(results), seconds)
         if self._mode is Mode.SLOW:
-            self._rest_until = self._sent + seconds + min(REST * seconds, REST_MAX)
+            self._rest_until = now + min(REST * seconds, REST_MAX)
         self._end_turn()
         self._alone = max(0, self._alone - len(flight))
         self._backoff = BACKOFF_MIN

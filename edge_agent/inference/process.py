@@ -111,6 +111,8 @@ class WorkerProcess:
         self._verdict: Failure | None = None
         self._stopped = False
         self.ready: protocol.Ready | None = None
+        self.seconds = 0.0
+        """That the last batch took, as the worker says: without the time that its answer waited for the loop."""
         self._memory = SharedMemory.create()
         self._reader = protocol.Reader(self._memory)
         ours, theirs = socket.socketpair()
@@ -272,6 +274,7 @@ class WorkerProcess:
             _, count, done = self._waiting
             results = read_scores(header, body, count)
             self._waiting = None
+            self.seconds = header.seconds
             self._disarm()
             if self._memory.held and self._release_timer is None:
                 self._release_timer = self._loop.call_later(_RELEASE_SECONDS, self._release)

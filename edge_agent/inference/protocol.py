@@ -153,6 +153,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True, tag="scores"):
     number: int
     width: int
     faults: dict[int, tuple[str, str]]
+    seconds: float = 0.0
+    """That the worker needed."""
     outputs: list[TensorPart] | None = None
     """For each item its output, in the order in which they stand in the body, instead of rows of `width`; of a model that is
     asked with tensors. A faulty item has one of no bytes."""

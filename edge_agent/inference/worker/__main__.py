@@ -12,6 +12,9 @@ import resource
 import signal
 import socket
 import sys
+import time
+
+import msgspec
 
 from edge_agent.inference import protocol
 from edge_agent.inference.shared_memory import SharedMemory
@@ -85,8 +88,10 @@ def serve(connection: socket.socket, cancel_descriptor: int, memory: SharedMemor
                 cancelling.start()
             elif isinstance(header, protocol.Run) and scorer is not None and cancelling is not None:
                 cancelling.begin(header.number)
+                begun = time.monotonic()
                 answer, parts = scorer.answer(header, body)
                 cancelling.end()
+                answer = msgspec.structs.replace(answer, seconds=time.monotonic() - begun)
                 connection.sendall(protocol.pack(answer, parts, memory))
                 del header, body, frame, answer, parts  # large ones would stay until the next batch comes
             else:

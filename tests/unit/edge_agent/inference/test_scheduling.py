@@ -139,3 +139,14 @@ def test_a_full_lane_drops_the_oldest_inputs_of_an_absent_model_and_keeps_the_or
         activate(loop, models, make_bundle())
         wait(loop, told, 10)
         assert [answer.scores[0] for answer in told[7:]] == [21, 24, 27]
+
+
+def test_a_batch_is_measured_by_its_worker_and_not_by_a_loop_that_came_late(loop: Loop, make_bundle: Any) -> None:
+    now = iter(range(0, 10**9, 1000))
+    host = ModelHost(loop, "leak", InferenceSettings(), Turns(1), clock=lambda: next(now))
+    host.resume(make_bundle(), 1)
+    answers: list[Any] = []
+    host.submit(window(1), answers.append)
+    wait(loop, answers, 1)
+    assert 0 < host.stats().busy_seconds < 1000
+    host.stop()
