@@ -20,6 +20,8 @@ from tests.fuzz_models.trials import Ending, Trials, Unforeseen, judge
 from tests.hostile_models.runtimes import RUNTIMES, Runtime
 
 MUTATIONS = 42
+EVERY = 40
+"""So many draws take every seed at least once."""
 
 MakeTrials = Callable[..., Trials]
 
@@ -58,12 +60,12 @@ def test_every_seed_is_answered_as_long_as_nothing_is_changed(
 ) -> None:
     monkeypatch.setattr(trials, "mutate", leave_alone)
     run = make_trials(runtime.format, runtime.python(tmp_path))
-    files = {run.release(number)[1].file for number in range(12)}
+    files = {run.release(number)[1].file for number in range(EVERY)}
     assert len(files) == len(seeds_of(runtime.format))
-    tally = run.run(0, 12, 2, 60.0)
+    tally = run.run(0, EVERY, 2, 60.0)
     assert tally.finds == []
     assert {ending for _, ending in tally.endings} == {Ending.GOOD}
-    assert tally.trials == 12
+    assert tally.trials == EVERY
 
 
 def test_a_worker_that_ends_itself_is_a_find_and_its_file_is_written(make_trials: MakeTrials, tmp_path: Path) -> None:

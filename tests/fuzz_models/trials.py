@@ -178,7 +178,7 @@ class Trials:
         self._loop.close()
 
     def _begin(self, number: int, kind: str, release: Release) -> None:
-        bundle = write_bundle(self._store, MODEL, release)
+        bundle = write_bundle(self._store, MODEL, release, f"1.0.{number}")  # a file of its own, which goes with its trial
         trial: Trial
 
         def ended(outcome: Ready | Failure) -> None:

@@ -40,10 +40,10 @@ class Release:
     """Of the file's tensors."""
 
 
-def write_bundle(store: BundleStore, model: str, release: Release) -> Bundle:
+def write_bundle(store: BundleStore, model: str, release: Release, version: str = "1.0.0") -> Bundle:
     """Put a release's bundle into the store."""
     manifest = (
-        f'schema = 1\nname = "{model}"\nversion = "1.0.0"\ntask = "regression"\nruntime = "{release.runtime}"\n'
+        f'schema = 1\nname = "{model}"\nversion = "{version}"\ntask = "regression"\nruntime = "{release.runtime}"\n'
         'file = "model.bin"\ngolden = "golden.json"\nkind = "window"\nlicence = "CC0-1.0"\n'
         'inputs = [{ name = "a" }, { name = "b" }]\n'
         'features = [{ op = "last", input = "a" }, { op = "last", input = "b" }]\n'
