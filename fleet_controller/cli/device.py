@@ -228,11 +228,12 @@ def _render_one(device: dict[str, Any]) -> Any:
             each.get("p50_ms"),
             each.get("p95_ms"),
             size(each.get("memory_bytes")),
+            each.get("mode"),
         )
         for each in health.get("models", ())
     ]
     if measured:
-        parts.append(table(("model", "inferences", "errors", "p50 ms", "p95 ms", "memory"), measured, "health"))
+        parts.append(table(("model", "inferences", "errors", "p50 ms", "p95 ms", "memory", "mode"), measured, "health"))
     notes = [(age(each["time"]), each["kind"], each.get("reason"), each["detail"]) for each in device["notes"][:10]]
     if notes:
         parts.append(table(("ago", "kind", "reason", "detail"), notes, "newest notes"))

@@ -53,6 +53,9 @@ def _render(health: dict[str, Any]) -> Any:
     return Group(*parts)
 
 
+_HELD = {"slow": "slowed", "pause": "paused", "unload": "paused and unloaded"}
+
+
 def find_warnings(health: dict[str, Any], now: datetime) -> list[str]:
     """What the operator has to do something about."""
     warnings = []
@@ -62,6 +65,11 @@ def find_warnings(health: dict[str, Any], now: datetime) -> list[str]:
         left = datetime.fromisoformat(expires) - now
         if left < (timedelta(days=3) if role in _RESIGNED else _EXPIRY_WARNING):
             warnings.append(f"the signed {role} metadata ends in {left.days} days: devices then take no updates")
+    for device in health["devices"]:
+        for model in (device["health"] or {}).get("models", ()):
+            held = _HELD.get(model.get("mode"))
+            if held is not None:
+                warnings.append(f"{device['device']}: {model['model']} is {held}: {model.get('mode_detail')}")
     return warnings
 
 

@@ -396,3 +396,27 @@ def test_a_queue_that_drops_the_oldest_takes_everything_over_and_answers_the_new
     until(lambda: agents.status()["journal_rows"] == 0, "nothing is left")
     assert [message["events"]["first"] for message in tester.on("/result/leak")] == ["e96", "e120"]
     assert agents.status()["counters"].get("windows_dropped", 0) == 0
+
+
+def test_a_model_that_is_over_the_memory_budget_is_unloaded_and_its_windows_wait(
+    agents: Agents, site: Broker, tester: Bench
+) -> None:
+    with_leak(agents, site.port)
+    text = agents.config.read_text()
+    agents.config.write_text(text + '[inference]\nmemory_budget = "1MiB"\n')
+    install_leak(agents.folder / "state")
+    process = agents.start()
+    note = until(lambda: [note for note in tester.on("/note") if note["reason"] == "paused"], "a note says so")[0]
+    assert (note["model"], note["fields"]["cause"]) == ("leak", "memory")
+    for number in range(25):
+        tester.event(number)
+    worker = until(lambda: next((item for item in agents.status()["workers"] if item["queue"] == 2), None), "the windows wait")
+    assert (worker["mode"], worker["pid"]) == ("unload", None)
+    assert "memory_budget is 1 MiB" in worker["mode_detail"]
+    assert agents.status()["counters"]["models_paused"] == 1
+    shown = agents.call("status").stdout
+    assert "unload: workers take" in shown
+    stop(process)
+    agents.config.write_text(text)
+    agents.start()
+    until(lambda: len(tester.on("/result/leak")) == 2, "with room they are answered")

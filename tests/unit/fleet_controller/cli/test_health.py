@@ -7,7 +7,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 def _health(**expires_in: float) -> dict[str, object]:
     expiries = {role: (NOW + timedelta(days=days)).isoformat() for role, days in expires_in.items()}
-    return {"broker_connected": True, "metadata_expires": expiries}
+    return {"broker_connected": True, "metadata_expires": expiries, "devices": []}
 
 
 def test_fresh_metadata_and_a_connected_broker_give_no_warning() -> None:
@@ -26,3 +26,15 @@ def test_a_lost_broker_is_said_first() -> None:
     warnings = find_warnings(_health(root=1) | {"broker_connected": False}, NOW)
     assert "broker" in warnings[0]
     assert len(warnings) == 2
+
+
+def test_a_model_that_its_board_has_paused_is_warned_of_with_the_reason() -> None:
+    models = [
+        {"model": "frost", "mode": "pause", "mode_detail": "83.0 °C, pause_above is 82 °C"},
+        {"model": "leak", "mode": "run", "mode_detail": None},
+        {"model": "old"},
+    ]
+    devices = [{"device": "barn-1", "health": {"models": models}}, {"device": "barn-2", "health": None}]
+    assert find_warnings(_health(root=900) | {"devices": devices}, NOW) == [
+        "barn-1: frost is paused: 83.0 °C, pause_above is 82 °C"
+    ]
