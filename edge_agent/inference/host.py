@@ -14,7 +14,7 @@ from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.input_queue import InputQueue, Lane, Pending
 from edge_agent.inference.process import WorkerProcess
 from edge_agent.inference.run_plan import RunPlan, resolve
-from edge_agent.inference.turns import Turns
+from edge_agent.inference.turns import HELD, Turns
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import InferenceSettings
 from fleet_contract.messages import ModelRef
@@ -85,6 +85,7 @@ class ModelHost:
         self._mode = Mode.RUN
         self._mode_detail: str | None = None
         self._has_turn = False
+        self._turn_timer: Timer | None = None
         self._wake: Timer | None = None
         """Set while inputs wait for others to make a batch with, or for the end of a rest."""
         self._alone = 0
@@ -223,6 +224,8 @@ class ModelHost:
         if not self._has_turn:
             self._has_turn = self._turns.ask(self.name, plan.priority, plan.threads, self._on_turn)
             if not self._has_turn:
+                if self._turn_timer is None:
+                    self._turn_timer = self._loop.call_later(HELD, self._ask_for_turn)
                 return
         self._sent = now
         self._flight = self._queue.take(1 if self._alone else self._batching.size(len(self._queue)))
@@ -245,6 +248,12 @@ class ModelHost:
         self._pump()
         if not self._flight:
             self._end_turn()
+
+    def _ask_for_turn(self) -> None:
+        """Somebody may have held its threads for so long that they are shared."""
+        self._turn_timer = None
+        self._turns.give()
+        self._pump()
 
     def _end_turn(self) -> None:
         """This model needs no CPU threads, and waits for none."""

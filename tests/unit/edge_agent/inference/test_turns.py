@@ -1,4 +1,4 @@
-from edge_agent.inference.turns import PATIENCE, Turns
+from edge_agent.inference.turns import HELD, PATIENCE, Turns
 
 
 class Board:
@@ -108,3 +108,31 @@ def test_asking_twice_is_waiting_once() -> None:
     board.end("b")
     assert board.called == ["b"]
     assert board.ask("c")
+
+
+def test_a_batch_that_takes_long_shares_its_threads_with_those_that_wait() -> None:
+    board = Board(2)
+    assert board.ask("endless", threads=2)
+    assert not board.ask("a")
+    assert not board.ask("b")
+    assert not board.ask("c")
+    board.now += HELD * 0.9
+    board.turns.give()
+    assert board.called == []
+    board.now += HELD * 0.2
+    board.turns.give()
+    assert board.called == ["a", "b"]
+    board.end("a")
+    assert board.called == ["a", "b", "c"]
+
+
+def test_threads_that_were_shared_come_back_once() -> None:
+    board = Board(1)
+    assert board.ask("endless")
+    board.now += HELD
+    assert board.ask("a")
+    board.end("endless")
+    assert not board.ask("b")
+    board.end("a")
+    assert board.called == ["b"]
+    assert not board.ask("d")
