@@ -51,7 +51,7 @@ def open_bundle_file(path: Path) -> Bundle:
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # absolute, because a worker runs elsewhere
-    return Bundle(path.absolute(), PREFIX + digest, index.manifest, index.golden, index.entries[index.manifest.file])
+    return _bundle(path.absolute(), digest, index)
 
 
 def _bundle(path: Path, digest: str, index: BundleIndex) -> Bundle:

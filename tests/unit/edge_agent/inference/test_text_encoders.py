@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from edge_agent.inference.answers import Answer, Failure, ModelInput
+from edge_agent.inference.bundle_store import open_bundle_file
 from edge_agent.inference.evaluate import evaluate
 from edge_agent.inference.models import Models
 from edge_agent.loop import Loop
@@ -141,6 +142,13 @@ def test_the_evaluation_of_a_bundle_uses_its_tokenizer(store: Any) -> None:
     bundle = add(store, entries("normalise = true\n", [{"text": "dry", "scores": [0.0] * 4, "tolerance": 1.0}]))
     result = evaluate(bundle, None, None, 0.01)
     assert (result.failed, result.golden) == (None, None)
+
+
+def test_a_bundle_in_a_file_anywhere_brings_its_tokenizer(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.tar"
+    support.write_entries(path, entries())
+    result = evaluate(open_bundle_file(path), None, None, 0.01)
+    assert (result.failed, result.golden, result.faults) == (None, None, ())
 
 
 def test_a_damaged_tokenizer_refuses_the_bundle(loop: Loop, models: Models, store: Any) -> None:
