@@ -4,12 +4,22 @@ from typing import Any
 import msgspec
 import pytest
 
+from edge_agent.inference.input_queue import Lane
 from edge_agent.inference.models import Models
 from edge_agent.journal.batch import DeadLetterRow
 from edge_agent.loop import Loop
 from edge_agent.recording import from_entry
 from edge_agent.replay import Replay
-from edge_agent.settings import AgentSettings, BrokerSettings, IngestSettings, PipelineSettings, WindowKind, WindowSettings
+from edge_agent.settings import (
+    AgentSettings,
+    BrokerSettings,
+    IngestSettings,
+    PipelineSettings,
+    QueuePolicy,
+    QueueSettings,
+    WindowKind,
+    WindowSettings,
+)
 from fleet_contract.messages import Result
 
 
@@ -96,3 +106,19 @@ def test_a_retained_message_is_flagged_as_on_a_device(loop: Loop) -> None:
     player = Player(loop, 1)
     player.play(line(0) | {"retain": True})
     assert "retained" in player.results[0].quality
+
+
+def test_how_fast_models_answer_drops_no_window_of_a_recording(loop: Loop) -> None:
+    lanes: list[Lane | None] = []
+
+    class NeverThere:
+        def submit(self, _name: str, _item: object, _done: object, lane: Lane | None = None, _sensor: str = "") -> None:
+            lanes.append(lane)
+
+    queue = QueueSettings(policy=QueuePolicy.DROP_OLDEST, max_windows=1)
+    pipeline = PipelineSettings(name="p", model="m", source=IngestSettings(topic="farm/+"), queue=queue)
+    settings = AgentSettings(device="d", state_dir="s", control_socket="c", mqtt=BrokerSettings(), site=BrokerSettings())
+    replay = Replay(settings, [pipeline], loop, NeverThere(), lambda *_: None, lambda _: None)
+    for number in range(3):
+        replay.feed(from_entry(line(number)))
+    assert lanes == [None] * 3

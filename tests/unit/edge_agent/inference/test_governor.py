@@ -1,6 +1,7 @@
 """The governor with real workers; what the board tells is set by the test."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -193,6 +194,24 @@ def test_a_board_that_cannot_be_looked_at_stops_nothing(make: Callable[..., Worl
     world.readings.celsius = 83.0
     world.look()
     assert world.stats("low").mode is Mode.PAUSE
+
+
+def test_a_sensor_that_is_slow_to_answer_is_asked_by_one_look_at_a_time(make: Callable[..., World]) -> None:
+    world = make()
+    asked: list[int] = []
+    answer = threading.Event()
+
+    def slow(workers: Mapping[str, int], limit: int | None) -> Readings:
+        asked.append(len(workers))
+        assert answer.wait(60)
+        return world.probe(workers, limit)
+
+    world.governor._probe = slow
+    world.governor.look()
+    world.governor.look()
+    answer.set()
+    assert world.loop.run_until(lambda: not world.governor._looking, 30)
+    assert asked == [2]
 
 
 def test_the_real_board_tells_its_memory_and_that_of_a_worker() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent.inference.answers import ModelInput
 from edge_agent.inference.batching import SEEN, BatchState
+from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.host import ModelHost
 from edge_agent.inference.input_queue import Lane
 from edge_agent.inference.models import Models
@@ -150,3 +151,95 @@ def test_a_batch_is_measured_by_its_worker_and_not_by_a_loop_that_came_late(loop
     wait(loop, answers, 1)
     assert 0 < host.stats().busy_seconds < 1000
     host.stop()
+
+
+class CountedTurns(Turns):
+    """Also says how often a batch was about to start."""
+
+    asked = 0
+
+    def ask(self, name: str, priority: int, threads: int, come: Callable[[], object]) -> bool:
+        self.asked += 1
+        return super().ask(name, priority, threads, come)
+
+
+@pytest.mark.parametrize(("mode", "asked"), [(Mode.RUN, 2), (Mode.SLOW, 1), (Mode.PAUSE, 0), (Mode.UNLOAD, 0)])
+def test_after_a_batch_a_model_goes_on_or_rests_as_it_may(loop: Loop, make_bundle: Any, mode: Mode, asked: int) -> None:
+    time = [0.0]
+    turns = CountedTurns(1)
+    host = ModelHost(loop, "leak", InferenceSettings(max_batch=1), turns, clock=lambda: time[0])
+    host.resume(make_bundle(), 1)
+    assert loop.run_until(lambda: host.reference is not None, 60)
+    host.restrict(mode, "too hot")
+    seen: list[int] = []
+    answers: list[Any] = []
+
+    def answered(answer: Any) -> None:
+        seen.append(turns.asked)
+        answers.append(answer)
+
+    for _ in range(2):
+        host.submit(window(1), answered)
+    for _ in range(3):
+        loop.turn(0.0)
+    time[0] = 10.0  # so long ago was it sent
+    if asked:
+        wait(loop, answers, 1)
+        assert seen[0] == asked
+    else:
+        assert turns.asked == 0
+    assert host.stats().mode_detail == "too hot"
+    host.restrict(Mode.RUN, None)
+    wait(loop, answers, 2)
+    host.stop()
+
+
+def test_a_slowed_model_goes_on_after_its_rest(loop: Loop, running: Any, make_bundle: Any) -> None:
+    with running(InferenceSettings(max_batch=1)) as models:
+        activate(loop, models, make_bundle())
+        models.restrict("leak", Mode.SLOW, "too warm")
+        answers: list[Any] = []
+        for number in range(5):
+            models.submit("leak", window(number), answers.append)
+        wait(loop, answers, 5)
+
+
+def test_dropped_inputs_are_told_right_after_the_answers_that_they_waited_for(loop: Loop, make_bundle: Any) -> None:
+    lane = Lane(QueueSettings(policy=QueuePolicy.DROP_OLDEST, max_windows=1))
+    host = ModelHost(loop, "leak", InferenceSettings(max_batch=1), Turns(1))
+    host.resume(make_bundle(), 1)
+    assert loop.run_until(lambda: host.reference is not None, 60)
+    told: list[Any] = []
+    for number in range(4):
+        host.submit(window(number), told.append, lane)
+        if not number:
+            loop.turn(0.0)  # it is sent
+    assert told == []
+    wait(loop, told, 4)
+    assert told[1:3] == [lane.outcome] * 2
+    assert [answer.scores[0] for answer in (told[0], told[3])] == [0, 9]
+    host.restrict(Mode.PAUSE, None)
+    for number in range(3):
+        host.submit(window(number), told.append, lane)
+    assert told[4:] == [lane.outcome] * 2, "at once, as the worker has nothing of the lane"
+    host.stop()
+
+
+def test_a_turn_that_a_model_has_no_use_for_any_more_goes_to_the_next(loop: Loop, make_bundle: Any) -> None:
+    turns = Turns(1)
+    hosts = [ModelHost(loop, name, InferenceSettings(), turns) for name in ("a", "b", "c")]
+    for host in hosts:
+        host.resume(make_bundle(name=host.name), 1)
+    assert loop.run_until(lambda: all(host.reference for host in hosts), 60)
+    answers: list[Any] = []
+    for host in hosts:
+        host.submit(window(1), answers.append)
+    loop.turn(0.0)
+    assert turns.waited == 2
+    hosts[1].restrict(Mode.PAUSE, None)
+    wait(loop, answers, 2)
+    assert [answer.model.name for answer in answers] == ["a", "c"]
+    hosts[1].restrict(Mode.RUN, None)
+    wait(loop, answers, 3)
+    for host in hosts:
+        host.stop()
