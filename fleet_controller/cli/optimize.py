@@ -177,8 +177,8 @@ def _print(report: "Report") -> None:
     rows = [list(row) for row in zip(named, *columns, strict=True) if any(cell is not None for cell in row[1:])]
     rows.append(["outcome", None, *(outcome.state.value for outcome in report.outcomes)])
     shown = console()
-    title = f"{manifest.name} {manifest.version}, on {report.data}"
-    shown.print(table(["", "source", *(outcome.kind.value for outcome in report.outcomes)], rows, title=title))
+    shown.print(f"{manifest.name} {manifest.version}, on {report.data}", markup=False)
+    shown.print(table(["", "source", *(outcome.kind.value for outcome in report.outcomes)], rows))
     for outcome in report.outcomes:
         for text in (*outcome.reasons, *outcome.remarks):
             shown.print(f"{outcome.kind}: {text}", markup=False)

@@ -44,7 +44,11 @@ class Likeness:
 
 
 def quality(manifest: Manifest, samples: Sequence[DataSample], scores: Scores) -> Quality | None:
-    """How right the scores are; None when no sample says what is right. A sample without scores is a wrong answer."""
+    """How right the scores are; None when no sample says what is right, or where answers are maps or sequences rather than a
+    few scores. A sample without scores is a wrong answer.
+    """
+    if manifest.width is None:
+        return None
     if not manifest.labels:
         return _regression(samples, scores) or _neighbours(samples, scores)
     right = [_right_label(manifest, sample) for sample in samples]
@@ -111,16 +115,32 @@ def _neighbours(samples: Sequence[DataSample], scores: Scores) -> Quality | None
 
 
 def likeness(source: Scores, variant: Scores) -> Likeness | None:
-    """How near the scores are; None when there is no sample that both answered."""
-    pairs = [(one, other) for one, other in zip(source, variant, strict=True) if one is not None and other is not None]
+    """How near the scores are; None when there is no sample that both answered.
+
+    Answers of different sizes, which a model may give, are as far from each other as can be: cosine 0, and the largest score
+    as difference.
+    """
+    pairs = [
+        (np.asarray(one, np.float64), np.asarray(other, np.float64))
+        for one, other in zip(source, variant, strict=True)
+        if one is not None and other is not None
+    ]
     if not pairs:
         return None
-    first: NDArray[np.float64] = np.array([one for one, _ in pairs])
-    second: NDArray[np.float64] = np.array([other for _, other in pairs])
-    largest = float(np.abs(first - second).max())
-    if first.shape[1] == 1:
+    largest = max(_difference(one, other) for one, other in pairs)
+    if all(one.size == 1 for one, _ in pairs):
         return Likeness(None, None, largest)
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    cosines = (first * second).sum(axis=1) / np.where(lengths == 0, 1, lengths)
-    cosines = np.where(lengths == 0, (first == second).all(axis=1), cosines)
-    return Likeness(float(cosines.mean()), float(cosines.min()), largest)
+    cosines = [_cosine(one, other) for one, other in pairs]
+    return Likeness(sum(cosines) / len(cosines), min(cosines), largest)
+
+
+def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    differences = one - other if one.size == other.size else np.concatenate((one, other))
+    return float(np.abs(differences).max(initial=0.0))
+
+
+def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    if one.size != other.size:
+        return 0.0
+    length = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / length if length else float((one == other).all())

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from fleet_contract.evaluation import DataSample
-from fleet_contract.manifest import Decision, Manifest, Tensor
+from fleet_contract.manifest import Decision, InputKind, Manifest, Tensor
 from fleet_controller.variants.figures import decide, likeness, quality
 
 
@@ -95,3 +95,16 @@ def test_neighbours_are_looked_for_over_all_blocks(manifest: Manifest, monkeypat
     assert quality(with_labels(manifest), samples, at) == whole
     assert whole is not None
     assert whole.value == 1.0
+
+
+def test_answers_of_any_size_are_compared_one_by_one() -> None:
+    got = likeness([(1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 0.0)], [(1.0, 1.0), (1.0, -7.0), (0.0, 0.0)])
+    assert got is not None
+    assert got.cosine_mean == pytest.approx(2 / 3)
+    assert (got.cosine_least, got.largest_difference) == (0.0, 7.0)
+
+
+def test_maps_have_a_likeness_and_no_accuracy(manifest: Manifest) -> None:
+    tensor = Tensor(name="y", dtype="float32", shape=(-1, 1, -1, -1))
+    maps = msgspec.structs.replace(manifest, kind=InputKind.TENSOR, labels=(), output_tensor=tensor)
+    assert quality(maps, [DataSample(scores=(1.0,)), DataSample(scores=(1.0, 2.0))], [(1.0,), (1.0, 2.0)]) is None

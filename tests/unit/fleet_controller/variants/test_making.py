@@ -175,3 +175,18 @@ def test_a_tool_that_finds_nothing_to_make_narrower_is_found_out() -> None:
     model = graph(nodes, {"w": np.ones((4, WIDTH), np.float32)}, width=WIDTH, given=4)
     with pytest.raises(VariantImpossible, match="found nothing to make narrower"):
         made(Kind.INT4, model)
+
+
+def test_a_normalisation_of_small_variance_survives_float16() -> None:
+    kernels = np.random.default_rng(5).normal(size=(8, 1, 3)).astype(np.float32) * 1e-5
+    norm = {"scale": np.ones(8, np.float32), "shift": np.zeros(8, np.float32), "mean": np.zeros(8, np.float32)}
+    nodes = [
+        helper.make_node("Unsqueeze", ["x"], ["u"], axes=[1]),
+        helper.make_node("Conv", ["u", "k"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "scale", "shift", "mean", "variance"], ["n"], epsilon=0.0),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("ReduceMean", ["r"], ["y"], axes=[2], keepdims=0),
+    ]
+    values = {"k": kernels, "variance": np.full(8, 1e-10, np.float32), **norm}
+    source = graph(nodes, values, width=WIDTH, given=8, opset=11)
+    assert np.abs(scores(made(Kind.FP16, source)) - scores(source)).max() < 0.01
