@@ -36,7 +36,7 @@ def optimize(
         typer.Option(exists=True, dir_okay=False, help="Held-out samples, JSON lines, to measure accuracy on."),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Samples for int8-static, JSON lines. Not those of --data.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Other samples, for int8-static and pruned, JSON lines.")
     ] = None,
     max_loss: Annotated[float, typer.Option(min=0, help="Accuracy (or R²) that a variant may lose on --data, 0 to 1.")] = 0.01,
     min_cosine: Annotated[
@@ -110,7 +110,7 @@ def _with_progress(bundle: Path, wish: "Wish", optimise: Any) -> "Report":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    steps = 1 + _STEPS_OF_A_VARIANT * len(wish.kinds) + (Kind.INT8_STATIC in wish.kinds)
+    steps = 1 + _STEPS_OF_A_VARIANT * len(wish.kinds) + wish.calibrates
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=steps)

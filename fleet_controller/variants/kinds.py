@@ -19,5 +19,7 @@ MEANING: Final = {
     Kind.INT8_STATIC: "weights and activations int8, ranges fixed from --calibration",
     Kind.INT4: "matrices int4 in blocks of 32, embeddings int8, activations as they are",
     Kind.FP16: "everything float16, inputs and outputs as they are",
-    Kind.PRUNED: "the hidden units that matter least taken out (--prune), nothing trained again",
+    Kind.PRUNED: "the hidden units that matter least taken out (--prune), judged on --calibration if there is one",
 }
+CALIBRATED: Final = frozenset({Kind.INT8_STATIC, Kind.PRUNED})
+"""Kinds that take calibration samples."""

@@ -4,13 +4,12 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import onnx
 import onnx.version_converter
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -18,6 +17,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from fleet_controller.variants.activations import Feeds
 from fleet_controller.variants.graph_facts import INT8_COMPUTE, narrow_values, stored_values
 from fleet_controller.variants.kinds import Kind
 from fleet_controller.variants.pruning import prune
@@ -27,8 +27,6 @@ BLOCK: Final = 32
 SCALES_BY_CHANNEL: Final = 13
 """The operator set of ONNX from which on a scale for each channel can be written."""
 
-Feeds = Mapping[str, NDArray[Any]]
-
 
 class VariantImpossible(Exception):
     """This kind of variant cannot be made of this model; the text says why."""
@@ -37,7 +35,8 @@ class VariantImpossible(Exception):
 def make_variant(kind: Kind, model: ModelProto, calibration: Sequence[Feeds] = (), share: float = 0.0) -> ModelProto:
     """A new model; `model` is left as it is. Raises VariantImpossible.
 
-    `calibration` are inputs of the model, for INT8_STATIC; `share` is how much of the hidden units PRUNED takes out, 0 to 1.
+    `calibration` are inputs of the model, for INT8_STATIC, and for PRUNED if there are any; `share` is how much of the hidden
+    units PRUNED takes out, 0 to 1.
     """
     source = ModelProto()
     source.CopyFrom(model)
@@ -76,7 +75,7 @@ def _make(kind: Kind, model: ModelProto, calibration: Sequence[Feeds], share: fl
         case Kind.FP16:
             return _fp16(model, folder)
         case Kind.PRUNED:
-            pruned = prune(model, share)
+            pruned = prune(model, share, calibration)
             if pruned is None:
                 raise VariantImpossible(
                     "no hidden units can be taken out: pruning needs a matrix product whose result goes through operators "

@@ -16,13 +16,14 @@ from fleet_contract.bundle import BundleError
 from fleet_contract.evaluation import DataSample, DataSetError, Evaluation, parse_data_set
 from fleet_contract.manifest import Manifest, Runtime
 from fleet_controller.registry.bundles import build_bundle
+from fleet_controller.variants.activations import Feeds
 from fleet_controller.variants.bundles import Source, give_out, open_source, variant_manifest, write_folder
 from fleet_controller.variants.evaluation import EvaluationError, evaluate
 from fleet_controller.variants.figures import Scores, likeness, quality
 from fleet_controller.variants.graph_facts import graph_facts
 from fleet_controller.variants.judging import Limits, Measured, refusals, remarks
-from fleet_controller.variants.kinds import Kind
-from fleet_controller.variants.making import Feeds, VariantImpossible, make_variant
+from fleet_controller.variants.kinds import CALIBRATED, Kind
+from fleet_controller.variants.making import VariantImpossible, make_variant
 
 
 class OptimiseError(Exception):
@@ -52,6 +53,11 @@ class Wish:
     limits: Limits = field(default_factory=Limits)
     seconds: float = 1.0
     """How long each is timed."""
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the calibration samples are needed."""
+        return self.calibration is not None and not CALIBRATED.isdisjoint(self.kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +132,7 @@ class _Optimiser:
         except DecodeError as error:
             raise OptimiseError(f"{self._source.manifest.file}: {error}") from error
         source = self._measured(model, len(self._source.model), asked, None)
-        calibration = self._calibration_inputs() if Kind.INT8_STATIC in self._wish.kinds else []
+        calibration = self._calibration_inputs() if self._wish.calibrates else []
         outcomes = [self._variant(kind, model, source, calibration) for kind in self._wish.kinds]
         return Report(manifest=self._source.manifest, source=source, data=self._data, outcomes=outcomes)
 
@@ -165,7 +171,7 @@ class _Optimiser:
         measured = self._measured(made, len(data), ran, source.evaluation.scores)
         reasons = refusals(source, measured, self._wish.limits)
         said = remarks(source, measured)
-        if kind is Kind.INT8_STATIC and self._wish.data is not None and self._wish.data == self._wish.calibration:
+        if kind in CALIBRATED and self._wish.data is not None and self._wish.data == self._wish.calibration:
             said.append("calibrated with the very data that it is judged on")
         if reasons:
             return Outcome(kind=kind, state=State.REFUSED, reasons=reasons, remarks=said, measured=measured)

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import tarfile
@@ -151,6 +152,9 @@ def test_each_step_is_told_of_before_it_is_done(soil_folder: Write, soil_data: W
         "int8-static, made",
         "int8-static, measured",
     ]
+    told.clear()
+    optimise(tmp_path / "soil", dataclasses.replace(wish, kinds=[Kind.INT8]), told.append)
+    assert told == ["the source, measured", "int8, made", "int8, measured"]
 
 
 def test_the_given_tar_holds_the_very_model_that_was_measured(soil_folder: Write, tmp_path: Path) -> None:

@@ -109,3 +109,60 @@ def test_units_that_more_than_a_matrix_reads_stay(model: ModelProto) -> None:
 
 def test_a_share_too_small_for_one_unit_prunes_nothing() -> None:
     assert prune(network(), 0.001) is None
+
+
+CALIBRATION = [{"x": INPUTS[position : position + 1]} for position in range(len(INPUTS))]
+
+
+def with_steady_units(readers: int = 1) -> ModelProto:
+    """A third of the units gives always 3, whatever the input, and what reads them counts on it."""
+    values = constants()
+    values["w1"][:, : HIDDEN // 3] = 0
+    values["b1"] = np.where(np.arange(HIDDEN) < HIDDEN // 3, np.float32(3), np.float32(0))
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w2", "b2"], ["s"], alpha=0.5),
+    ]
+    nodes += [helper.make_node("MatMul", ["h", "w2"], ["t"]), helper.make_node("Add", ["s", "t"], ["y"])][: 2 * (readers - 1)]
+    if readers == 1:
+        nodes[-1].output[0] = "y"
+    return graph(nodes, values, width=WIDTH, given=3)
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_with_calibration_what_units_give_on_average_is_kept(readers: int) -> None:
+    model, plain = with_steady_units(readers), with_steady_units(readers)
+    before = scores(model)
+    assert prune(plain, 1 / 3) is not None
+    assert np.abs(scores(plain) - before).max() > 0.1
+    assert prune(model, 1 / 3, CALIBRATION) is not None
+    assert shapes(model)["w1"] == (WIDTH, HIDDEN - HIDDEN // 3)
+    assert np.abs(scores(model) - before).max() < 1e-4
+
+
+def test_layers_behind_each_other_are_all_pruned() -> None:
+    random = np.random.default_rng(11)
+    steady = np.where(np.arange(40) < 10, np.float32(2), np.float32(0))
+    values = {"b1": steady, "b2": steady, "w3": random.normal(size=(40, 3)).astype(np.float32) / 8}
+    for name, width in (("w1", WIDTH), ("w2", 40)):
+        values[name] = random.normal(size=(width, 40)).astype(np.float32) / 8
+        values[name][:, :10] = 0
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h1"]),
+        helper.make_node("Add", ["h1", "b1"], ["a1"]),
+        helper.make_node("Relu", ["a1"], ["r1"]),
+        helper.make_node("MatMul", ["r1", "w2"], ["h2"]),
+        helper.make_node("Add", ["h2", "b2"], ["a2"]),
+        helper.make_node("Relu", ["a2"], ["r2"]),
+        helper.make_node("MatMul", ["r2", "w3"], ["y"]),
+    ]
+    model = graph(nodes, values, width=WIDTH, given=3)
+    before = scores(model)
+    assert prune(model, 0.25, CALIBRATION) is not None
+    assert {name: shape for name, shape in shapes(model).items() if name.startswith("w")} == {
+        "w1": (WIDTH, 30),
+        "w2": (30, 30),
+        "w3": (30, 3),
+    }
+    assert np.abs(scores(model) - before).max() < 1e-4
