@@ -190,3 +190,14 @@ def test_a_normalisation_of_small_variance_survives_float16() -> None:
     values = {"k": kernels, "variance": np.full(8, 1e-10, np.float32), **norm}
     source = graph(nodes, values, width=WIDTH, given=8, opset=11)
     assert np.abs(scores(made(Kind.FP16, source)) - scores(source)).max() < 0.01
+
+
+def test_packed_weights_that_are_widened_to_multiply_are_no_integer_arithmetic() -> None:
+    variant = made(Kind.INT4, network())
+    for node in variant.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "accuracy_level":
+                attribute.i = 1
+    facts = graph_facts(variant)
+    assert facts.narrow_share > 0.95
+    assert (facts.heavy, facts.narrow_heavy) == (2, 0)
