@@ -42,7 +42,7 @@ class Device:
             f'device = "{DEVICE}"\nstate_dir = "{folder}/state"\ncontrol_socket = "{control}"\nlog_json = true\n'
             f'[mqtt]\nport = {port}\npassword_file = "{folder}/password"\nbackoff_min = "100ms"\nbackoff_max = "500ms"\n'
             f'[site]\npassword_file = "{folder}/password"\n'
-            f"[store]\ndrain_rate = 0\ndrain_jitter = 0\n[inference]\nload_timeout = {LOAD_TIMEOUT}\n"
+            f"[store]\ndrain_rate = 0\ndrain_jitter = 0\n[inference]\nload_timeout = {LOAD_TIMEOUT}\nmax_threads = 1\n"
             f"[inference.python]\n{interpreters}"
             + "".join(f"[inference.models.{model}]\ndeadline = {DEADLINE}\n" for model in models if model != HEALTHY)
             # nothing listens there: a release that is kept on the device needs no network
@@ -95,6 +95,8 @@ class Farm:
     def __init__(self, port: int) -> None:
         self.sent: dict[str, dict[str, float]] = {}
         """Pipeline to event id to when it was published."""
+        self.sums: dict[str, float] = {}
+        """Event id to the score that is right."""
         self.results: dict[str, dict[str, list[Answered]]] = {}
         """Pipeline to event id to its results."""
         self._revision = 1
@@ -138,7 +140,7 @@ class Farm:
         """Publish an event; returns its id."""
         sent = self.sent.setdefault(pipeline, {})
         event = f"{pipeline}-{len(sent)}"
-        sent[event] = time.monotonic()
+        sent[event], self.sums[event] = time.monotonic(), a + b
         self._publisher.publish(f"{pipeline}/in", json.dumps({"id": event, "a": a, "b": b}), qos=1)
         return event
 
