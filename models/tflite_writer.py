@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 SCHEMA_VERSION: Final = 3
 FILE_IDENTIFIER: Final = b"TFL3"
 
-_FLOAT32, _INT8 = 0, 9  # TensorType
-_DEQUANTIZE, _FULLY_CONNECTED, _LOGISTIC, _SOFTMAX, _QUANTIZE = 6, 9, 14, 25, 114  # BuiltinOperator
-_OPERATOR_VERSION: Final = {_DEQUANTIZE: 2}  # the first version that takes int8; all others are version 1
+_FLOAT32, _INT32, _INT8 = 0, 2, 9  # TensorType
+_ADD, _DEQUANTIZE, _FULLY_CONNECTED, _LOGISTIC, _SOFTMAX, _CUSTOM, _QUANTIZE = 0, 6, 9, 14, 25, 32, 114  # BuiltinOperator
+_INT8_VERSION: Final = {_DEQUANTIZE: 2, _FULLY_CONNECTED: 4, _SOFTMAX: 2}
+"""The first version of an operator that takes int8. All others, and these with float32, are version 1."""
 _FULLY_CONNECTED_OPTIONS, _SOFTMAX_OPTIONS = 8, 9  # BuiltinOptions
 _FUSED_NONE, _FUSED_RELU = 0, 1  # ActivationFunctionType
 
@@ -58,6 +59,8 @@ class _Tensor:
     kind: int = _FLOAT32
     data: bytes | None = None
     quantisation: Quantisation | None = None
+    free: int = 1
+    """How many of the first dimensions have no fixed size."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class _Operator:
     inputs: tuple[int, ...]
     output: int
     fused: int = _FUSED_NONE
+    version: int = 1
+    custom: str = ""
+    """The name of an operator that only a delegate has."""
 
 
 def write_dense(
@@ -73,26 +79,67 @@ def write_dense(
     *,
     input_name: str = "features",
     output_name: str = "scores",
+    added_name: str | None = None,
     quantise_input: Quantisation | None = None,
     quantise_output: Quantisation | None = None,
 ) -> bytes:
     """The .tflite file of a stack of dense layers: float32 (batch, inputs) in, float32 (batch, outputs) out.
 
-    The batch is dynamic. With `quantise_input` or `quantise_output` that edge is int8, the layers themselves stay float32.
+    The batch is dynamic. With `added_name` the model has a second input of that name, of the same shape, which is added to the
+    first before the layers. With `quantise_input` or `quantise_output` that edge is int8, the layers themselves stay float32.
     Raises ValueError when the layers do not fit each other.
     """
-    tensors, operators = _plan(layers, input_name, output_name, quantise_input, quantise_output)
-    return _serialise(tensors, operators)
+    tensors, operators, inputs = _plan(layers, input_name, output_name, added_name, quantise_input, quantise_output)
+    return _serialise(tensors, operators, inputs)
+
+
+def write_int8_dense(
+    layer: Dense, *, quantise_input: Quantisation, sums: Quantisation, input_name: str = "features", output_name: str = "scores"
+) -> bytes:
+    """One dense layer and softmax in int8 arithmetic throughout, as a converter makes it: one scale for each tensor.
+
+    `sums` is the quantisation between the two. The output's is that of every int8 softmax: 1/256 and -128.
+    """
+    outputs, inputs = layer.weights.shape
+    step = float(np.abs(layer.weights).max()) / 127
+    weights = np.clip(np.round(layer.weights / step), -127, 127).astype(np.int8)
+    bias_step = quantise_input.scale * step
+    bias = np.round(layer.bias / bias_step).astype("<i4")
+    tensors = [
+        _Tensor(input_name, (1, inputs), _INT8, None, quantise_input),
+        _Tensor("weights", (outputs, inputs), _INT8, weights.tobytes(), Quantisation(step, 0)),
+        _Tensor("bias", (outputs,), _INT32, bias.tobytes(), Quantisation(bias_step, 0)),
+        _Tensor("sums", (1, outputs), _INT8, None, sums),
+        _Tensor(output_name, (1, outputs), _INT8, None, Quantisation(1 / 256, -128)),
+    ]
+    operators = [
+        _Operator(_FULLY_CONNECTED, (0, 1, 2), 3, version=_INT8_VERSION[_FULLY_CONNECTED]),
+        _Operator(_SOFTMAX, (3,), 4, version=_INT8_VERSION[_SOFTMAX]),
+    ]
+    return _serialise(tensors, operators, (0,))
+
+
+def write_logistic(input_name: str = "features", output_name: str = "scores") -> bytes:
+    """The logistic function of each element of a float32 matrix of any size."""
+    tensors = [_Tensor(input_name, (1, 1), free=2), _Tensor(output_name, (1, 1), free=2)]
+    return _serialise(tensors, [_Operator(_LOGISTIC, (0,), 1)], (0,))
+
+
+def write_custom(operator: str, width: int, *, input_name: str = "features", output_name: str = "scores") -> bytes:
+    """One operator that no runtime has by itself: what a compiler for an accelerator leaves of a network."""
+    tensors = [_Tensor(input_name, (1, width)), _Tensor(output_name, (1, width))]
+    return _serialise(tensors, [_Operator(_CUSTOM, (0,), 1, custom=operator)], (0,))
 
 
 def _plan(
     layers: Sequence[Dense],
     input_name: str,
     output_name: str,
+    added_name: str | None,
     quantise_input: Quantisation | None,
     quantise_output: Quantisation | None,
-) -> tuple[list[_Tensor], list[_Operator]]:
-    """Tensors and operators in order; the model's input is the first tensor and its output the last one."""
+) -> tuple[list[_Tensor], list[_Operator], tuple[int, ...]]:
+    """Tensors, operators in order, and the inputs' positions; the model's output is the last tensor."""
     if not layers:
         raise ValueError("at least one layer is needed")
     tensors: list[_Tensor] = []
@@ -108,7 +155,14 @@ def _plan(
     else:
         edge = add(_Tensor(input_name, (1, width), _INT8, None, quantise_input))
         current = add(_Tensor("features_float", (1, width)))
-        operators.append(_Operator(_DEQUANTIZE, (edge,), current))
+        operators.append(_Operator(_DEQUANTIZE, (edge,), current, version=_INT8_VERSION[_DEQUANTIZE]))
+    model_inputs: tuple[int, ...] = (0,)
+    if added_name is not None:
+        added = add(_Tensor(added_name, (1, width)))
+        model_inputs = (0, added)
+        joined = add(_Tensor("joined", (1, width)))
+        operators.append(_Operator(_ADD, (current, added), joined))
+        current = joined
     for number, layer in enumerate(layers):
         outputs, inputs = layer.weights.shape
         if inputs != width or layer.bias.shape != (outputs,):
@@ -129,12 +183,12 @@ def _plan(
     if quantise_output is not None:
         edge = add(_Tensor(output_name, (1, width), _INT8, None, quantise_output))
         operators.append(_Operator(_QUANTIZE, (current,), edge))
-    return tensors, operators
+    return tensors, operators, model_inputs
 
 
-def _serialise(tensors: list[_Tensor], operators: list[_Operator]) -> bytes:
+def _serialise(tensors: list[_Tensor], operators: list[_Operator], inputs: tuple[int, ...]) -> bytes:
     build = flatbuffers.Builder(1024)
-    codes = sorted({operator.code for operator in operators})
+    codes = sorted({(operator.code, operator.version, operator.custom) for operator in operators})
     # Buffer 0 is by convention empty and stands for "no constant data".
     buffers = [_table(build, {})]
     buffer_of: list[int] = []
@@ -146,18 +200,19 @@ def _serialise(tensors: list[_Tensor], operators: list[_Operator]) -> bytes:
             buffers.append(_table(build, {0: ("offset", data)}))
             buffer_of.append(len(buffers) - 1)
     written = [_write_tensor(build, tensor, buffer) for tensor, buffer in zip(tensors, buffer_of, strict=True)]
-    steps = [_write_operator(build, operator, codes.index(operator.code)) for operator in operators]
+    steps = [
+        _write_operator(build, operator, codes.index((operator.code, operator.version, operator.custom)))
+        for operator in operators
+    ]
     graph_fields = {
         0: ("offset", _offsets(build, written)),
-        1: ("offset", _int32s(build, (0,))),
+        1: ("offset", _int32s(build, inputs)),
         2: ("offset", _int32s(build, (len(tensors) - 1,))),
         3: ("offset", _offsets(build, steps)),
         4: ("offset", build.CreateString("main")),
     }
     graph = _table(build, graph_fields)
-    operator_codes = [
-        _table(build, {0: ("int8", code), 2: ("int32", _OPERATOR_VERSION.get(code, 1)), 3: ("int32", code)}) for code in codes
-    ]
+    operator_codes = [_write_code(build, *code) for code in codes]
     model_fields = {
         0: ("uint32", SCHEMA_VERSION),
         1: ("offset", _offsets(build, operator_codes)),
@@ -167,6 +222,13 @@ def _serialise(tensors: list[_Tensor], operators: list[_Operator]) -> bytes:
     }
     build.Finish(_table(build, model_fields), file_identifier=FILE_IDENTIFIER)
     return bytes(build.Output())
+
+
+def _write_code(build: Any, code: int, version: int, custom: str) -> int:
+    fields: dict[int, tuple[str, Any]] = {0: ("int8", code), 2: ("int32", version), 3: ("int32", code)}
+    if custom:
+        fields[1] = ("offset", build.CreateString(custom))
+    return _table(build, fields)
 
 
 def _write_tensor(build: Any, tensor: _Tensor, buffer: int) -> int:
@@ -181,7 +243,7 @@ def _write_tensor(build: Any, tensor: _Tensor, buffer: int) -> int:
         zero_point = build.CreateNumpyVector(np.array([tensor.quantisation.zero_point], dtype="<i8"))
         fields[4] = ("offset", _table(build, {2: ("offset", scale), 3: ("offset", zero_point)}))
     if tensor.data is None:
-        fields[7] = ("offset", _int32s(build, (-1, *tensor.shape[1:])))
+        fields[7] = ("offset", _int32s(build, (*[-1] * tensor.free, *tensor.shape[tensor.free :])))
     return _table(build, fields)
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.inference.backends import port
 from edge_agent.inference.protocol import Load, TensorSpec
-from models.tflite_writer import Activation, Dense, write_dense
+from models.tflite_writer import Activation, Dense, Quantisation, write_dense, write_int8_dense, write_logistic
 
 WEIGHTS = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]], np.float32)
 BIAS = np.array([0.1, -0.2], np.float32)
@@ -46,19 +46,86 @@ def tflite_file() -> bytes:
     return write_dense([Dense(WEIGHTS, BIAS, Activation.SOFTMAX)])
 
 
+def int8_onnx_file() -> bytes:
+    """The network with int8 weights and arithmetic, real values at its edges: what dynamic quantisation makes."""
+    step = float(np.abs(WEIGHTS).max()) / 127
+
+    def change(model: Any) -> None:
+        graph = model.graph
+        del graph.node[0], graph.initializer[0]
+        graph.initializer.extend(
+            [
+                numpy_helper.from_array(np.round(WEIGHTS.T / step).astype(np.int8), "w8"),
+                numpy_helper.from_array(np.array(step, np.float32), "step"),
+            ]
+        )
+        steps = [
+            helper.make_node("DynamicQuantizeLinear", ["features"], ["f8", "f_step", "f_zero"]),
+            helper.make_node("MatMulInteger", ["f8", "w8", "f_zero"], ["whole"]),
+            helper.make_node("Cast", ["whole"], ["real"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["f_step", "step"], ["both"]),
+            helper.make_node("Mul", ["real", "both"], ["scaled"]),
+            helper.make_node("Add", ["scaled", "b"], ["sums"]),
+        ]
+        softmax = graph.node.pop()
+        graph.node.extend([*steps, softmax])
+
+    return onnx_file(extra=change)
+
+
+def two_input_onnx_file() -> bytes:
+    def change(model: Any) -> None:
+        model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["batch", 3]))
+        model.graph.node[0].input[0] = "joined"
+        model.graph.node.insert(0, helper.make_node("Add", ["features", "more"], ["joined"]))
+
+    return onnx_file(extra=change)
+
+
+def logistic_onnx_file() -> bytes:
+    """The logistic function of each element of a matrix of any size."""
+    graph = helper.make_graph(
+        [helper.make_node("Sigmoid", ["features"], ["scores"])],
+        "logistic",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["rows", "columns"])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["rows", "columns"])],
+    )
+    data: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return data
+
+
 @dataclass(frozen=True)
 class Case:
     runtime: str
     make: Callable[[], bytes]
+    quantised: Callable[[], bytes]
+    edge: str
+    """The dtype at the quantised file's edges."""
+    two_inputs: Callable[[], bytes]
+    any_size: Callable[[], bytes]
     providers: tuple[str, ...]
     package: str | None = None
     """The one package that is to be found for this case."""
 
 
+def _tflite_case(package: str) -> Case:
+    network = Dense(WEIGHTS, BIAS, Activation.SOFTMAX)
+    return Case(
+        "tflite",
+        tflite_file,
+        lambda: write_int8_dense(Dense(WEIGHTS, BIAS), quantise_input=Quantisation(3 / 127, 0), sums=Quantisation(8 / 127, 0)),
+        "int8",
+        lambda: write_dense([network], added_name="more"),
+        write_logistic,
+        ("XNNPACK",),
+        package,
+    )
+
+
 CASES = [
-    Case("onnx", onnx_file, ("CPUExecutionProvider",)),
-    Case("tflite", tflite_file, ("XNNPACK", "CPU"), "ai-edge-litert"),
-    Case("tflite", tflite_file, ("XNNPACK", "CPU"), "tflite-runtime"),
+    Case("onnx", onnx_file, int8_onnx_file, "float32", two_input_onnx_file, logistic_onnx_file, ("CPUExecutionProvider",)),
+    _tflite_case("ai-edge-litert"),
+    _tflite_case("tflite-runtime"),
 ]
 if sys.version_info >= (3, 12):  # there are no wheels of it
     CASES = [case for case in CASES if case.package != "tflite-runtime"]

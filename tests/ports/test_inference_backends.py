@@ -52,9 +52,72 @@ def test_scores_are_those_of_the_network_whatever_the_batch(case: Case) -> None:
         assert got == pytest.approx(expected(SAMPLES[:count]), abs=1e-5)
 
 
-def test_the_provider_and_the_version_that_run_are_named(case: Case) -> None:
+def test_int8_arithmetic_gives_the_networks_scores_within_its_steps(case: Case) -> None:
+    wanted, given = TensorSpec("features", case.edge, (-1, 3)), TensorSpec("scores", case.edge, (-1, 2))
+    backend = open_model(case.runtime, case.quantised(), wanted, given)
+    for count in (5, 1):
+        got = port.score(backend, {"features": SAMPLES[:count]}, given)
+        assert got == pytest.approx(expected(SAMPLES[:count]), abs=0.02)
+    assert sum(backend.placement.values()) == pytest.approx(1)
+
+
+def test_two_inputs_are_told_apart_by_name(case: Case) -> None:
+    more = TensorSpec("more", "float32", (-1, 3))
+    backend = open_model(case.runtime, case.two_inputs(), (more, WANTED))
+    halves = {"more": SAMPLES * np.float32(0.25), "features": SAMPLES * np.float32(0.75)}
+    assert port.score(backend, halves, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
+
+
+def test_inputs_of_any_size_are_taken_one_after_the_other(case: Case) -> None:
+    wanted, given = TensorSpec("features", "float32", (-1, -1)), TensorSpec("scores", "float32", (-1, -1))
+    backend = open_model(case.runtime, case.any_size(), wanted, given)
+    for shape in ((1, 3), (4, 7), (1, 3), (2, 1)):
+        values = np.linspace(-2, 2, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+        assert port.score(backend, {"features": values}, given) == pytest.approx(1 / (1 + np.exp(-values)), abs=1e-5)
+
+
+def test_a_size_that_the_model_cannot_take_costs_that_run_alone(case: Case) -> None:
+    backend = load(case)
+    for _ in range(2):
+        with pytest.raises(Exception, match=r"invalid dimensions for input: features|'features' takes shape"):
+            backend.run({"features": np.zeros((2, 4), np.float32)})
+        got = port.score(backend, {"features": SAMPLES}, GIVEN)
+        assert got == pytest.approx(expected(SAMPLES), abs=1e-5)
+
+
+def test_cancelling_where_nothing_runs_does_no_harm_to_what_comes_after(case: Case) -> None:
+    backend = load(case)
+    backend.run({"features": SAMPLES})
+    backend.cancel()
+    with contextlib.suppress(Cancelled):
+        backend.run({"features": SAMPLES})
+    assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
+
+
+@pytest.mark.parametrize("asked", [{"require": ("coreml",)}, {"delegates": ("edgetpu",)}, {"delegates": ("/no/such.so",)}])
+def test_what_is_required_and_missing_fails_or_degrades_as_the_configuration_says(case: Case, asked: Any) -> None:
+    (name,) = next(iter(asked.values()))
+    with pytest.raises(BackendError, match=f"{name}: ") as caught:
+        open_model(case.runtime, case.make(), **asked)
+    assert caught.value.reason == protocol.PROVIDER_MISSING
+    backend = open_model(case.runtime, case.make(), on_missing="degrade", **asked)
+    assert backend.degraded is not None
+    assert backend.degraded.startswith(f"{name}: ")
+    assert backend.provider in case.providers
+    assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
+
+
+def test_requiring_the_cpu_is_asking_for_nothing_special(case: Case) -> None:
+    backend = open_model(case.runtime, case.make(), require=("cpu",))
+    assert backend.degraded is None
+    assert backend.provider in case.providers
+
+
+def test_the_provider_its_share_and_the_version_that_run_are_named(case: Case) -> None:
     backend = load(case)
     assert backend.provider in case.providers
+    assert backend.placement == {backend.provider: 1.0}
+    assert backend.degraded is None
     assert any(part.isdigit() for part in backend.version.split(".")[0].split(" ")[-1])
     assert case.package is None or backend.version.startswith(case.package)
 
@@ -234,14 +297,6 @@ def test_a_required_provider_that_takes_none_of_the_nodes_does_not_count_as_work
     assert backend.degraded == "azure: takes 0% of the nodes that compute"
 
 
-def test_a_model_that_may_degrade_says_what_is_missing_and_still_answers() -> None:
-    backend = open_model("onnx", onnx_file(), require=("coreml",), on_missing="degrade")
-    assert backend.degraded is not None
-    assert backend.degraded.startswith("coreml: ")
-    assert backend.provider == "CPUExecutionProvider"
-    assert port.score(backend, {"features": SAMPLES}, GIVEN) == pytest.approx(expected(SAMPLES), abs=1e-5)
-
-
 def test_the_cpu_among_the_required_providers_is_no_degradation() -> None:
     backend = open_model("onnx", onnx_file(), require=("coreml", "cpu"))
     assert (backend.provider, backend.degraded) == ("CPUExecutionProvider", None)
@@ -254,12 +309,6 @@ def test_a_broken_model_is_told_from_a_missing_provider() -> None:
     with pytest.raises(BackendError, match="Softmaxx") as caught:
         open_model("onnx", onnx_file(extra=rename), require=("coreml",))
     assert caught.value.reason == protocol.LOAD_FAILED
-
-
-def test_a_delegate_for_an_onnx_model_is_refused_and_not_passed_over() -> None:
-    with pytest.raises(BackendError, match="edgetpu: ONNX Runtime has execution providers, no delegates") as caught:
-        open_model("onnx", onnx_file(), delegates=("edgetpu",))
-    assert caught.value.reason == protocol.PROVIDER_MISSING
 
 
 @pytest.mark.parametrize("operator", ["EPContext", "Snpe"])

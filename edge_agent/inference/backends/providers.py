@@ -30,7 +30,7 @@ COMPANIONS: Mapping[str, tuple[str, ...]] = {"tensorrt": ("cuda",), "migraphx": 
 
 LEAST_SHARE = 0.5
 """Of the computing nodes, that a required provider has to run."""
-_BOOKKEEPING = frozenset(
+BOOKKEEPING = frozenset(
     (
         *("Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity"),
         *("Range", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Unsqueeze"),
@@ -54,10 +54,10 @@ def shares(nodes: Iterable[Node]) -> dict[str, float]:
     return _to_shares(counts)
 
 
-def computing_share(nodes: Iterable[Node], provider: str) -> float:
+def computing_share(nodes: Iterable[Node], provider: str, bookkeeping: frozenset[str] = BOOKKEEPING) -> float:
     """The share of the nodes that compute which `provider` runs; of all nodes, where none computes."""
     placed = list(nodes)
-    asked = [item for item in placed if item[1] not in _BOOKKEEPING] or placed
+    asked = [item for item in placed if item[1] not in bookkeeping] or placed
     return sum(item[0] == provider for item in asked) / len(asked) if asked else 0.0
 
 
