@@ -41,7 +41,8 @@ from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.updater import Updater
 from edge_agent.uplink import Uplink
 from edge_agent.values import StoredValues
-from fleet_contract.messages import ModelState
+from fleet_contract.messages import ModelRef, ModelState, NoteKind
+from fleet_contract.reasons import Reason
 from fleet_contract.topics import SITE_SUFFIX, Up, down_filter
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class Agent:
             on_request=lambda requests: self.rebirths.ask(requests),
         )
         self.governor = Governor(self.loop, self.models, settings.inference, self.engine.notes.write, probe_pressure)
+        self.models.on_degraded = self._on_degraded
         self.store_notes = StoreNotes(self.engine.notes, self.loop)
         self.store.on_evicted = self.store_notes.evicted
         self.store.on_ballast_given_up = self.store_notes.ballast_given_up
@@ -322,10 +324,20 @@ class Agent:
                         version=reference.version,
                         digest=reference.digest,
                         provider=reference.provider,
+                        degraded=item.degraded,
                         since=since.get(item.model, ""),
                     )
                 )
         return tuple(states)
+
+    def _on_degraded(self, reference: ModelRef, why: str) -> None:
+        self.engine.notes.write(
+            kind=NoteKind.WORKER,
+            reason=Reason.PROVIDER_MISSING,
+            detail=f"the model runs on {reference.provider} instead of what is required: {why}",
+            model=reference.name,
+            release=reference.release,
+        )
 
     def _restart_model(self, name: str) -> None:
         if not self.models.restart(name):

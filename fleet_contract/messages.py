@@ -80,6 +80,8 @@ class ModelState(Message, frozen=True, kw_only=True):
     """`sha256:` and the hash of the bundle, computed over the bytes that were unpacked and loaded."""
     provider: str
     """The execution provider that really ran, as the runtime reports it."""
+    degraded: str | None = None
+    """Why the CPU runs it although something else is required; None where nothing is missing."""
     since: str
 
 

@@ -35,6 +35,7 @@ def render(status: dict[str, Any]) -> str:
             lines.append(f"flash     {written / 1e6:.1f} MB written{of_each}")
     head = ("MODEL", "VERSION", "RELEASE", "PROVIDER", "DIGEST")
     lines += ["", text_table(head, [_model(item) for item in status["models"]])]
+    lines += [f"{item['model']} is degraded: {item['degraded']}" for item in status["models"] if item.get("degraded")]
     if status["workers"]:
         workers = [_worker(item) for item in status["workers"]]
         lines += ["", text_table(("WORKER OF", "QUEUE", "BATCHES", "MODE"), workers)]

@@ -44,6 +44,7 @@ class ModelStats:
     queue: int
     pid: int | None
     provider: str | None
+    degraded: str | None
     last_failure: Failure | None
     batching: BatchState
     max_batch: int
@@ -56,6 +57,10 @@ class ModelStats:
     """Why it may not simply run."""
 
 
+Degraded = Callable[[ModelRef, str], object]
+"""(what answers, why the CPU runs it); told once for each reason."""
+
+
 class ModelHost:
     """The queue and the worker of one model name. Without a bundle the inputs wait."""
 
@@ -66,12 +71,17 @@ class ModelHost:
         settings: InferenceSettings,
         turns: Turns,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        on_degraded: Degraded | None = None,
     ) -> None:
         self.name = name
         self.bundle: Bundle | None = None
         self.reference: ModelRef | None = None
         """Of what answers now, with the provider that runs it; None while nothing is loaded."""
+        self.degraded: str | None = None
+        """Why the CPU runs what something else is required for; None where nothing is missing."""
         self._loop, self._settings, self._turns, self._clock = loop, settings, turns, clock
+        self._on_degraded = on_degraded
         self._plan: RunPlan | None = None
         """Of the bundle that is installed."""
         self._release = 0
@@ -184,6 +194,7 @@ class ModelHost:
             queue=len(self._queue) + len(self._flight),
             pid=self._worker.pid if self._worker is not None else None,
             provider=self.reference.provider if self.reference is not None else None,
+            degraded=self.degraded if self.reference is not None else None,
             last_failure=self.last_failure,
             batching=self._batching.state,
             max_batch=self._batching.limit if self._plan is not None else 0,
@@ -347,6 +358,9 @@ class ModelHost:
             digest=f"sha256:{ready.digest}",
             provider=ready.provider,
         )
+        told, self.degraded = self.degraded, ready.degraded
+        if ready.degraded is not None and ready.degraded != told and self._on_degraded is not None:
+            self._on_degraded(self.reference, ready.degraded)
 
     def _ended(self, worker: WorkerProcess, failure: Failure) -> None:
         if worker is self._draining:

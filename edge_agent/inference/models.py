@@ -8,7 +8,7 @@ from edge_agent.inference.answers import Done, Failure, ModelInput
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.governor_policy import Mode
-from edge_agent.inference.host import ModelHost, ModelStats
+from edge_agent.inference.host import Degraded, ModelHost, ModelStats
 from edge_agent.inference.input_queue import Lane
 from edge_agent.inference.run_plan import resolve
 from edge_agent.inference.turns import Turns
@@ -23,6 +23,8 @@ class Models:
     """The door of this room. Everything is called, and calls back, on the loop thread."""
 
     def __init__(self, loop: Loop, settings: InferenceSettings) -> None:
+        self.on_degraded: Degraded = lambda reference, why: None
+        """Called once for each reason for which a model runs on the CPU that should not."""
         self._loop, self._settings = loop, settings
         self._hosts: dict[str, ModelHost] = {}
         self._trials: dict[str, Candidate] = {}
@@ -124,7 +126,9 @@ class Models:
 
     def _host(self, name: str) -> ModelHost:
         if name not in self._hosts:
-            self._hosts[name] = ModelHost(self._loop, name, self._settings, self._turns)
+            self._hosts[name] = ModelHost(
+                self._loop, name, self._settings, self._turns, on_degraded=lambda *told: self.on_degraded(*told)
+            )
         return self._hosts[name]
 
     def _switch(self, name: str, candidate: Candidate, bundle: Bundle, release: int, ready: protocol.Ready) -> None:

@@ -209,7 +209,7 @@ def _render_one(device: dict[str, Any]) -> Any:
         ]
     parts = [table((device["device"], ""), facts)]
     models = [
-        (each["model"], each["version"], each["release"], short(each["digest"]), each["provider"], age(each["since"]))
+        (each["model"], each["version"], each["release"], short(each["digest"]), _provider(each), age(each["since"]))
         for each in reported.get("models", ())
     ]
     if models:
@@ -347,3 +347,8 @@ def forget(
         print_json(answer)
     else:
         typer.echo(f"{'would forget' if dry_run else 'forgot'} {name}")
+
+
+def _provider(model: dict[str, Any]) -> str:
+    why = model.get("degraded")
+    return f"{model['provider']} (degraded: {why})" if why else str(model["provider"])

@@ -47,3 +47,9 @@ def test_each_worker_s_batches_and_mode_are_shown() -> None:
 def test_a_bounded_queue_is_shown_with_its_policy() -> None:
     text = render(status(queues=[{"pipeline": "p", "policy": "drop_oldest", "max_windows": 9, "waiting": 4}]))
     assert "queue     p: 4 windows wait, drop_oldest beyond 9" in text.splitlines()
+
+
+def test_why_a_model_is_degraded_is_shown_below_the_models() -> None:
+    model = {"model": "pests", "version": "1.0.0", "release": 3, "provider": "CPUExecutionProvider", "digest": "sha256:ab"}
+    lines = render(status(models=[{**model, "degraded": "cuda: did not start"}, {**model, "degraded": None}])).splitlines()
+    assert [line for line in lines if "degraded" in line] == ["pests is degraded: cuda: did not start"]

@@ -12,7 +12,7 @@ import pytest
 from edge_agent.inference.answers import Answer, Failure, ModelInput
 from edge_agent.inference.models import Models
 from edge_agent.loop import Loop
-from edge_agent.settings import InferenceSettings
+from edge_agent.settings import InferenceSettings, ModelSettings, OnMissing
 from fleet_contract.messages import ModelRef
 from fleet_contract.reasons import Reason
 
@@ -271,3 +271,34 @@ def test_a_stored_bundle_is_loaded_again_at_start(loop: Loop, models: Models, ma
     answer = wait(loop, answers)
     assert answer.scores == (3.0,)
     assert answer.model.release == 4
+
+
+def test_a_model_that_may_degrade_answers_and_its_reason_is_told_once(loop: Loop, make_bundle: Any) -> None:
+    own = ModelSettings(require=("coreml",), on_missing=OnMissing.DEGRADE)
+    models = Models(loop, InferenceSettings(models={"leak": own}))
+    told: list[tuple[ModelRef, str]] = []
+    models.on_degraded = lambda reference, why: told.append((reference, why))
+    try:
+        reference = activate(loop, models, make_bundle())
+        assert reference.provider == "CPUExecutionProvider"
+        (stats,) = models.stats()
+        assert stats.degraded is not None
+        assert stats.degraded.startswith("coreml: ")
+        models.restart(reference.name)
+        answers: list[Any] = []
+        models.submit(reference.name, window(1.0, 2.0), answers.append)
+        assert isinstance(wait(loop, answers), Answer)
+        assert told == [(reference, stats.degraded)]
+    finally:
+        models.stop()
+
+
+def test_a_model_whose_provider_is_missing_is_refused_unless_it_may_degrade(loop: Loop, make_bundle: Any) -> None:
+    models = Models(loop, InferenceSettings(models={"leak": ModelSettings(require=("coreml",))}))
+    try:
+        outcome = activate(loop, models, make_bundle())
+        assert isinstance(outcome, Failure)
+        assert outcome.reason is Reason.PROVIDER_MISSING
+        assert "coreml: " in outcome.detail
+    finally:
+        models.stop()
