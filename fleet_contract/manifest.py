@@ -35,6 +35,12 @@ class Runtime(StrEnum):
     TFLITE = "tflite"
 
 
+NOT_RUN: Final = {
+    "executorch": "executorch is not run on devices, as its Python runtime needs PyTorch; export the model to ONNX"
+}
+"""Runtimes that people ask for to why they are none."""
+
+
 class InputKind(StrEnum):
     """What the model is asked about: a window of readings, one text, or raw tensors by their names."""
 
@@ -323,6 +329,8 @@ def parse_manifest(data: bytes) -> Manifest:
     """Parse and check `model.toml`; raises ManifestError naming the key."""
     try:
         table = tomllib.loads(data.decode("utf-8"))
+        if (why := NOT_RUN.get(str(table.get("runtime")))) is not None:
+            raise ManifestError(f"{MANIFEST_NAME}: runtime: {why}")
         manifest = msgspec.convert(table, Manifest, strict=True)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise ManifestError(f"{MANIFEST_NAME}: {error}") from error

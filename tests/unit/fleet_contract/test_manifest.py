@@ -102,3 +102,7 @@ def test_random_bytes_are_no_golden_samples_and_nothing_else_happens(data: bytes
 @pytest.mark.parametrize("text", [b"a = " + b"[" * 100_000, b"a" * 100_000, b"a." * 1000 + b"b = 1"])
 def test_deep_nesting_is_refused_like_any_other_fault(text: bytes) -> None:
     problem(text)
+
+
+def test_a_runtime_that_is_left_out_on_purpose_is_refused_with_the_way_out(manifest_text: bytes) -> None:
+    assert "export the model to ONNX" in problem(manifest_text.replace(b'runtime = "onnx"', b'runtime = "executorch"'))
