@@ -106,6 +106,13 @@ def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
                 yield f"updates.{name}", "is needed when updates.url is given"
     for name in ("token_file", "root_file", "ca_file"):
         yield from _missing_file(f"updates.{name}", getattr(updates, name))
+    for key, watched in (("shadow", updates.shadow), ("probation", updates.probation)):
+        for item in dataclasses.fields(watched):
+            if not 0 <= getattr(watched, item.name) < math.inf:
+                yield f"updates.{key}.{item.name}", "must be 0 or more"
+    for item in dataclasses.fields(updates.limits):
+        if not 0 <= getattr(updates.limits, item.name) < math.inf:
+            yield f"updates.limits.{item.name}", "must be 0 or more"
     store = settings.store
     for name in ("commit_rows", "max_journal_rows", "max_outbox_rows", "max_outbox_bytes"):
         if getattr(store, name) <= 0:

@@ -8,7 +8,7 @@ from edge_agent.inference.bundle_store import Bundle, BundleStore
 from edge_agent.inference.models import Models
 from edge_agent.updates.ports import Candidate, Failure
 from fleet_contract.bundle import BundleError
-from fleet_contract.messages import ModelRef
+from fleet_contract.messages import Evidence, Figures, ModelRef
 from fleet_contract.reasons import Reason
 
 Done = Callable[[Failure | None], None]
@@ -60,6 +60,18 @@ class ModelSwitch:
     def cancel_test(self, model: str) -> None:
         """Forget a test, running or passed: its worker ends."""
         self._models.cancel_test(model)
+
+    def shadow(self, model: str, on_lost: Callable[[Failure], None]) -> bool:
+        """Let the candidate that has passed see live inputs, unpublished."""
+        return self._models.shadow(model, lambda refusal: on_lost(Failure(refusal.reason, refusal.detail)))
+
+    def shadow_evidence(self, model: str) -> Evidence | None:
+        """What it did beside the incumbent."""
+        return self._models.shadow_evidence(model)
+
+    def figures(self, model: str) -> Figures | None:
+        """How the release that answers does."""
+        return self._models.figures(model)
 
     def activate(self, candidate: Candidate, done: Done) -> None:
         """Switch without a gap; on failure the incumbent goes on answering."""

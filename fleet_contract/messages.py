@@ -31,7 +31,9 @@ class UpdateState(StrEnum):
     VERIFYING = "verifying"
     STAGING = "staging"
     TESTING = "testing"
+    SHADOWING = "shadowing"
     ACTIVATING = "activating"
+    PROBATION = "probation"
     COMMITTED = "committed"
     REJECTED = "rejected"
     ROLLED_BACK = "rolled_back"
@@ -85,6 +87,37 @@ class ModelState(Message, frozen=True, kw_only=True):
     since: str
 
 
+class Figures(Message, frozen=True, kw_only=True):
+    """How one release did over some inferences on this device."""
+
+    inferences: int = 0
+    errors: int = 0
+    """Inputs that got no scores."""
+    crashes: int = 0
+    """Ends of its worker that nobody asked for."""
+    p50_ms: float | None = None
+    """Time for one input: of a batch, from asking the worker to its answer, divided by its inputs."""
+    p95_ms: float | None = None
+    confidence: float | None = None
+    """Median of the highest score; null for a model without labels."""
+    memory_bytes: int | None = None
+    """Proportional set size of its worker."""
+
+
+class Evidence(Message, frozen=True, kw_only=True):
+    """What the device has seen of a candidate beside the incumbent (shadowing), or after the switch (probation)."""
+
+    candidate: Figures
+    incumbent: Figures | None = None
+    """Null where there is no incumbent."""
+    compared: int = 0
+    """Inputs that both have answered."""
+    agreed: int = 0
+    """Those with the same label, or scores within a tenth of each other."""
+    skipped: int = 0
+    """Inputs that the candidate was not asked about, because it was behind."""
+
+
 class UpdateReport(Message, frozen=True, kw_only=True):
     """Where the newest update of one model stands; kept after it has ended, so that its reason can be read."""
 
@@ -97,6 +130,8 @@ class UpdateReport(Message, frozen=True, kw_only=True):
     fetched_bytes: int = 0
     total_bytes: int = 0
     since: str
+    evidence: Evidence | None = None
+    """What was seen of the release on live inputs, while shadowing or on probation."""
 
 
 class Reported(Message, frozen=True, kw_only=True):
@@ -343,6 +378,8 @@ class DesiredModel(Message, frozen=True, kw_only=True):
     model: str
     release: int
     rollout: str | None = None
+    shadow: bool = True
+    """False: the release is switched to without shadowing before."""
 
 
 class Desired(Message, frozen=True, kw_only=True):

@@ -34,6 +34,12 @@ class Reason(StrEnum):
     TEST_TIMEOUT = "test_timeout"
     SUPERSEDED = "superseded"
     INTERRUPTED = "interrupted"
+    # updates: how a release does on live inputs
+    ERROR_RATE = "error_rate"
+    LATENCY = "latency"
+    MEMORY = "memory"
+    CONFIDENCE = "confidence"
+    DISAGREEMENT = "disagreement"
     # inference
     WORKER_CRASHED = "worker_crashed"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -92,6 +98,11 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.TEST_TIMEOUT: "The golden samples did not finish in the allowed time.",
     Reason.SUPERSEDED: "Another release was desired before this update had finished.",
     Reason.INTERRUPTED: "The update was cut off too many times by restarts.",
+    Reason.ERROR_RATE: "More inputs got no scores than with the release before, beyond what is allowed.",
+    Reason.LATENCY: "The release is slower than the one before, beyond what is allowed.",
+    Reason.MEMORY: "The release takes more memory than the one before, beyond what is allowed.",
+    Reason.CONFIDENCE: "The release is less sure of its answers than the one before, beyond what is allowed.",
+    Reason.DISAGREEMENT: "The release answers otherwise than the one before more often than is allowed.",
     Reason.WORKER_CRASHED: "The model's worker process ended while it was scoring.",
     Reason.DEADLINE_EXCEEDED: "The model did not answer within its deadline.",
     Reason.BAD_OUTPUT: "The model answered with the wrong shape or with values that are not finite.",

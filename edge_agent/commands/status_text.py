@@ -3,6 +3,7 @@
 from typing import Any
 
 from edge_agent.commands.text_table import text_table
+from fleet_contract.evidence_text import describe_evidence
 
 
 def render(status: dict[str, Any]) -> str:
@@ -41,7 +42,13 @@ def render(status: dict[str, Any]) -> str:
         lines += ["", text_table(("WORKER OF", "QUEUE", "BATCHES", "MODE"), workers)]
     if status["updates"]:
         rows: list[tuple[str, ...]] = [
-            (item["model"], str(item["release"]), item["state"], item["reason"] or "", item["detail"] or "")
+            (
+                item["model"],
+                str(item["release"]),
+                item["state"],
+                item["reason"] or "",
+                "; ".join(filter(None, (item["detail"], describe_evidence(item.get("evidence"))))),
+            )
             for item in status["updates"]
         ]
         lines += ["", text_table(("UPDATE OF", "RELEASE", "STATE", "REASON", "DETAIL"), rows)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from edge_agent.inference import protocol
-from edge_agent.inference.answers import Failure, Scored, to_input
+from edge_agent.inference.answers import Failure, ModelInput, Scored, to_input
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.process import WorkerProcess
 from edge_agent.inference.run_plan import RunPlan
@@ -31,7 +31,8 @@ def compare(samples: Sequence[GoldenSample], results: Sequence[Scored], first: i
 class Candidate:
     """Starts at once; `on_done` is called once, with the warm worker's `Ready` or with why the bundle is refused.
 
-    After success the worker waits: `hand_over` gives it away, `cancel` ends it. A cancelled candidate never calls back.
+    After success the worker waits: `ask` has it score inputs, `hand_over` gives it away, `cancel` ends it. A cancelled
+    candidate never calls back.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Candidate:
         self.passed: protocol.Ready | None = None
         """Set while a worker that met every golden sample waits here."""
         self._done: Callable[[protocol.Ready | Failure], object] | None = on_done
+        self._on_lost: Callable[[Failure], object] | None = None
         self._at = 0
         self._worker: WorkerProcess | None = None
         self._timer = loop.call_later(timeout, self._late)
@@ -69,6 +71,16 @@ class Candidate:
         self._timer.cancel()
         if self._worker is not None:
             self._worker.stop()
+
+    def ask(self, items: Sequence[ModelInput], done: Callable[[list[Scored]], object]) -> None:
+        """Have the warm worker score a batch, one at a time. Only while `passed` is set; `done` never comes if it ends."""
+        if self._worker is None or self.passed is None:
+            raise RuntimeError("the candidate has not passed its golden samples")
+        self._worker.run(items, self._plan.deadline, done)
+
+    def report_loss_to(self, on_lost: Callable[[Failure], object] | None) -> None:
+        """Whom to tell when the warm worker ends unasked."""
+        self._on_lost = on_lost
 
     def hand_over(self, on_ended: Callable[[WorkerProcess, Failure], object]) -> WorkerProcess:
         """The warm worker, whose end is reported to `on_ended` from now on. Only while `passed` is set."""
@@ -101,8 +113,10 @@ class Candidate:
         self._finish(Failure(Reason.TEST_TIMEOUT, f"the golden samples were not done within {self._timeout:g} s"))
 
     def _worker_ended(self, failure: Failure) -> None:
-        self.passed = None  # one that waited warm died: whoever wants it has to try the bundle again
+        warm, self.passed = self.passed, None  # whoever wants it has to try the bundle again
         self._finish(failure)
+        if warm is not None and self._on_lost is not None:
+            self._on_lost(failure)
 
     def _finish(self, outcome: protocol.Ready | Failure) -> None:
         done, self._done = self._done, None

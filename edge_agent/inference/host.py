@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edge_agent.health.probes import memory_of
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Answer, Done, Failure, ModelInput, Scored
 from edge_agent.inference.batching import Batching, BatchState
@@ -13,11 +14,12 @@ from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.input_queue import InputQueue, Lane, Pending
 from edge_agent.inference.process import WorkerProcess
+from edge_agent.inference.quality import Quality
 from edge_agent.inference.run_plan import RunPlan, resolve
 from edge_agent.inference.turns import HELD, Turns
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import InferenceSettings
-from fleet_contract.messages import ModelRef
+from fleet_contract.messages import Figures, ModelRef
 from fleet_contract.reasons import Reason
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class ModelHost:
         self._plan: RunPlan | None = None
         """Of the bundle that is installed."""
         self._release = 0
+        self._quality: Quality | None = None
         self._batching = Batching(1, 0.0)
         self._queue = InputQueue(self._tell_dropped)
         self._flight: list[Pending] = []
@@ -183,6 +186,12 @@ class ModelHost:
         self._flight = []
         self._retire()
 
+    def figures(self) -> Figures | None:
+        """How the release that answers does on live inputs; None without a bundle."""
+        if self._quality is None:
+            return None
+        return self._quality.figures(memory_of(self._worker.pid) if self._worker is not None else None)
+
     def stats(self) -> ModelStats:
         """Counters and state."""
         return ModelStats(
@@ -208,6 +217,7 @@ class ModelHost:
         self.bundle, self._release = bundle, release
         plan = self._plan = resolve(self._settings, self.name, bundle.manifest.runtime.value)
         fixed = [tensor.shape[0] for tensor in bundle.manifest.file_inputs if tensor.shape[0] > 0]
+        self._quality = Quality(bundle.manifest)
         self._batching = Batching(min([plan.max_batch, *fixed]), plan.max_delay)
 
     # ---- batches
@@ -293,6 +303,8 @@ class ModelHost:
             return
         flight, self._flight = self._flight, []
         self._batching.note(len(results), seconds)
+        if self._quality is not None and bundle is self.bundle and results:
+            self._quality.add(results, seconds)
         if self._mode is Mode.SLOW:
             self._rest_until = now + min(REST * seconds, REST_MAX)
         self._end_turn()
@@ -369,6 +381,8 @@ class ModelHost:
             self._pump()
         elif worker is self._worker:
             self._worker = None
+            if self._quality is not None:
+                self._quality.crashes += 1
             if self._draining is None:
                 self._take_back(failure)
             self._restarts += 1
@@ -383,6 +397,8 @@ class ModelHost:
             entry.crashes += 1
             if entry.crashes >= POISON_CRASHES:
                 self._errors += 1
+                if self._quality is not None:
+                    self._quality.add_unanswered()
                 self._alone = max(0, self._alone - 1)
                 late = failure.reason is Reason.DEADLINE_EXCEEDED
                 reason = failure.reason if late else Reason.POISON_INPUT

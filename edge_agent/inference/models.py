@@ -4,17 +4,18 @@ import os
 from collections.abc import Callable
 
 from edge_agent.inference import protocol
-from edge_agent.inference.answers import Done, Failure, ModelInput
+from edge_agent.inference.answers import Answer, Done, Failure, ModelInput
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.host import Degraded, ModelHost, ModelStats
 from edge_agent.inference.input_queue import Lane
 from edge_agent.inference.run_plan import resolve
+from edge_agent.inference.shadow import Shadow
 from edge_agent.inference.turns import Turns
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
-from fleet_contract.messages import ModelRef
+from fleet_contract.messages import Evidence, Figures, ModelRef
 
 Outcome = Callable[[ModelRef | Failure], object]
 
@@ -28,6 +29,7 @@ class Models:
         self._loop, self._settings = loop, settings
         self._hosts: dict[str, ModelHost] = {}
         self._trials: dict[str, Candidate] = {}
+        self._shadows: dict[str, Shadow] = {}
         self._turns = Turns(settings.max_threads or len(os.sched_getaffinity(0)))
 
     def submit(self, name: str, item: ModelInput, done: Done, lane: Lane | None = None, sensor: str = "") -> None:
@@ -35,6 +37,9 @@ class Models:
 
         A `lane` bounds what waits of one pipeline: see `ModelHost.submit`.
         """
+        shadow = self._shadows.get(name) if self._shadows else None
+        if shadow is not None:
+            done = _shadowed(shadow, item, done)
         self._host(name).submit(item, done, lane, sensor)
 
     def test(self, bundle: Bundle, release: int, timeout: float, on_done: Outcome) -> None:
@@ -55,8 +60,32 @@ class Models:
         plan = resolve(self._settings, name, bundle.manifest.runtime.value)
         self._trials[name] = Candidate(self._loop, bundle, plan, timeout, done)
 
+    def shadow(self, name: str, on_lost: Callable[[Failure], object]) -> bool:
+        """Let the candidate that has passed see live inputs from now on; False if it does not live any more.
+
+        `on_lost` is called when its worker ends. `cancel_test` and `activate` end it.
+        """
+        trial = self._trials.get(name)
+        if trial is None or trial.passed is None:
+            return False
+        plan = resolve(self._settings, name, trial.bundle.manifest.runtime.value)
+        self._shadows[name] = Shadow(self._loop, self._turns, trial, plan, on_lost)
+        return True
+
+    def shadow_evidence(self, name: str) -> Evidence | None:
+        """What the candidate did beside the incumbent so far; None where nothing shadows."""
+        shadow = self._shadows.get(name)
+        return None if shadow is None else shadow.evidence(self.figures(name))
+
+    def figures(self, name: str) -> Figures | None:
+        """How the release that answers does; None where there is none."""
+        return self._hosts[name].figures() if name in self._hosts else None
+
     def cancel_test(self, name: str) -> None:
         """End a trial, or drop a candidate that has passed."""
+        shadow = self._shadows.pop(name, None)
+        if shadow is not None:
+            shadow.stop()
         trial = self._trials.pop(name, None)
         if trial is not None:
             trial.cancel()
@@ -67,6 +96,10 @@ class Models:
         The worker that passed `test` with this bundle is used if it still lives; otherwise a fresh one is tried first.
         """
         name = bundle.manifest.name
+        shadow = self._shadows.pop(name, None)
+        if shadow is not None:
+            shadow.stop(lambda: self.activate(bundle, release, timeout, on_done))
+            return
         trial = self._trials.get(name)
         if trial is not None and trial.passed is not None and trial.bundle.digest == bundle.digest:
             reference = _reference(bundle, release, trial.passed)
@@ -140,3 +173,11 @@ def _reference(bundle: Bundle, release: int, ready: protocol.Ready) -> ModelRef:
     manifest = bundle.manifest
     digest = f"sha256:{ready.digest}"
     return ModelRef(name=manifest.name, version=manifest.version, release=release, digest=digest, provider=ready.provider)
+
+
+def _shadowed(shadow: Shadow, item: ModelInput, done: Done) -> Done:
+    def answered(answer: Answer | Failure) -> None:
+        done(answer)
+        shadow.offer(item, answer)
+
+    return answered

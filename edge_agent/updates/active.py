@@ -80,6 +80,14 @@ class ActiveModels:
             return None
         return Candidate(model=model, release=release, version=version, digest=digest, folder=folder)
 
+    def take_back(self, model: str, release: int, failure: Failure) -> bool:
+        """The active release does badly: the one before takes over. Until then the bad one answers. False if there is none."""
+        installed = self._ledger.active.get(model)
+        if installed is None or installed.release != release or self._previous(model) is None:
+            return False
+        self._fall_back(installed, failure, Event.BREACHED)
+        return True
+
     def _load(self, installed: Installed) -> None:
         model = installed.model
         if self._stopped or self._ledger.active.get(model) != installed:
@@ -119,11 +127,15 @@ class ActiveModels:
         self._loop.call_later(delay, lambda: self._load(installed))
 
     def _previous(self, model: str) -> Installed | None:
-        """The release before, if its bundle is here and its release was not revoked since."""
-        previous = self._ledger.previous.get(model)
-        if previous is None or previous.release < self._floors.releases.get(model, 0):
-            return None
-        return previous if self._stage.folder(model, previous.digest) is not None else None
+        """The release before, else the first good one, if its bundle is here and its release was not revoked since."""
+        active = self._ledger.active.get(model)
+        for place in (self._ledger.previous, self._ledger.factory):
+            found = place.get(model)
+            if found is None or found.release < self._floors.releases.get(model, 0):
+                continue
+            if (active is None or found.digest != active.digest) and self._stage.folder(model, found.digest) is not None:
+                return found
+        return None
 
     def _tell_not_loaded(self, installed: Installed, failure: Failure) -> None:
         self._note(
@@ -134,7 +146,7 @@ class ActiveModels:
             detail=f"the active model cannot be loaded: {failure.detail}",
         )
 
-    def _fall_back(self, installed: Installed, failure: Failure) -> None:
+    def _fall_back(self, installed: Installed, failure: Failure, event: Event = Event.BROKEN) -> None:
         """To the release before; where there is none, to none, so that a release that is still desired is fetched again."""
         ledger, model = self._ledger, installed.model
         previous = self._previous(model)
@@ -150,7 +162,7 @@ class ActiveModels:
         if record is None or record.release == installed.release:
             record = UpdateRecord(model=model, release=installed.release, since=self._now(), state=State.COMMITTED)
             record.version, record.digest = installed.version, installed.digest
-            record.state = step(record.state, Event.BROKEN)
+            record.state = step(record.state, event if record.state is State.PROBATION else Event.BROKEN)
             record.reason, record.detail = failure.reason, failure.detail
             ledger.records[model] = record
         self._note(

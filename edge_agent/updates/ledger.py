@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from edge_agent.updates.trust.job import MetadataValid
-from fleet_contract.messages import DesiredModel, UpdateReport, UpdateState
+from fleet_contract.messages import DesiredModel, Evidence, Figures, UpdateReport, UpdateState
 
 
 class UpdateRecord(Struct, kw_only=True):
@@ -27,6 +27,13 @@ class UpdateRecord(Struct, kw_only=True):
     """From the signed metadata; empty before it was verified."""
     file: str = ""
     """The verified bundle that waits to be staged."""
+    evidence: Evidence | None = None
+    """The newest, of shadowing or probation; it stays after the end."""
+    incumbent: Figures | None = None
+    """How the release before did until the switch; None where there was none."""
+    watched_inputs: int = 0
+    """On probation, before the last restart."""
+    watched_seconds: float = 0.0
 
     def report(self) -> UpdateReport:
         """As it stands in reported state."""
@@ -40,6 +47,7 @@ class UpdateRecord(Struct, kw_only=True):
             fetched_bytes=self.fetched_bytes,
             total_bytes=self.total_bytes,
             since=self.since,
+            evidence=self.evidence,
         )
 
 
@@ -52,6 +60,8 @@ class Installed(Struct, frozen=True, kw_only=True):
     digest: str
     since: str
     """When it became active; RFC 3339."""
+    proven: bool = True
+    """Whether it is past its probation. Only such a release is gone back to."""
 
 
 class Ledger(Struct, kw_only=True):
@@ -63,6 +73,9 @@ class Ledger(Struct, kw_only=True):
     records: dict[str, UpdateRecord] = msgspec.field(default_factory=dict)
     active: dict[str, Installed] = msgspec.field(default_factory=dict)
     previous: dict[str, Installed] = msgspec.field(default_factory=dict)
+    """The last proven release before the active one."""
+    factory: dict[str, Installed] = msgspec.field(default_factory=dict)
+    """The first release that was ever proven here: it stays on the disk for good, as the last resort."""
 
 
 class Floors(Struct, kw_only=True):

@@ -25,7 +25,15 @@ class Event(StrEnum):
     STAGED = "staged"
     PASSED = "passed"
     """The golden samples gave the expected answers in a fresh worker."""
+    UNSHADOWED = "nothing to shadow"
+    """The same, and there is no incumbent to stand beside, or the rollout or the device skips it."""
+    SHADOWED = "shadowed"
+    """It did well on live inputs beside the incumbent, unpublished."""
     ACTIVATED = "activated"
+    PROVEN = "proven"
+    """It did well on live inputs after the switch."""
+    BREACHED = "breached"
+    """It broke a limit after the switch: the release before takes over."""
     RETRY = "retry"
     """A temporary failure with attempts left."""
     FAILED = "failed"
@@ -64,12 +72,21 @@ TRANSITIONS: Final = (
     Transition(State.STAGING, Event.RETRY, State.WAITING),
     Transition(State.STAGING, Event.FAILED, State.REJECTED),
     Transition(State.STAGING, Event.SUPERSEDED, State.REJECTED),
-    Transition(State.TESTING, Event.PASSED, State.ACTIVATING),
+    Transition(State.TESTING, Event.PASSED, State.SHADOWING),
+    Transition(State.TESTING, Event.UNSHADOWED, State.ACTIVATING),
     Transition(State.TESTING, Event.RETRY, State.WAITING),
     Transition(State.TESTING, Event.FAILED, State.REJECTED),
     Transition(State.TESTING, Event.SUPERSEDED, State.REJECTED),
-    Transition(State.ACTIVATING, Event.ACTIVATED, State.COMMITTED),
+    Transition(State.SHADOWING, Event.SHADOWED, State.ACTIVATING),
+    Transition(State.SHADOWING, Event.RETRY, State.WAITING),
+    Transition(State.SHADOWING, Event.FAILED, State.REJECTED),
+    Transition(State.SHADOWING, Event.SUPERSEDED, State.REJECTED),
+    Transition(State.ACTIVATING, Event.ACTIVATED, State.PROBATION),
     Transition(State.ACTIVATING, Event.FAILED, State.REJECTED),
+    Transition(State.PROBATION, Event.PROVEN, State.COMMITTED),
+    Transition(State.PROBATION, Event.BREACHED, State.ROLLED_BACK),
+    Transition(State.PROBATION, Event.BROKEN, State.ROLLED_BACK),
+    Transition(State.PROBATION, Event.SUPERSEDED, State.ROLLED_BACK),
     Transition(State.COMMITTED, Event.BROKEN, State.ROLLED_BACK),
 )
 """Activating has no way out by `superseded`: the swap is finished or refused first, then the next release gets its turn."""
@@ -80,15 +97,21 @@ RESUME: Final[dict[State, State]] = {
     State.VERIFYING: State.WAITING,
     State.STAGING: State.STAGING,
     State.TESTING: State.TESTING,
+    State.SHADOWING: State.TESTING,
     State.ACTIVATING: State.TESTING,
+    State.PROBATION: State.PROBATION,
     State.COMMITTED: State.COMMITTED,
     State.REJECTED: State.REJECTED,
     State.ROLLED_BACK: State.ROLLED_BACK,
 }
 """Persisted state to the state that a restart goes on in. A part file outlives the restart, so fetching again is cheap; a
-swap that was cut off left the incumbent as the recorded active model, so the candidate is tested again."""
+swap that was cut off left the incumbent as the recorded active model, so the candidate is tested again. What it did as a shadow
+is forgotten with its worker; what it did on probation counts on."""
 
 FINAL: Final = frozenset({State.COMMITTED, State.REJECTED, State.ROLLED_BACK})
+
+SETTLED: Final = FINAL | {State.PROBATION}
+"""Nothing is to be done but to watch: another model's update may have its turn."""
 
 _TABLE: Final = {(item.state, item.event): item.target for item in TRANSITIONS}
 

@@ -3,7 +3,8 @@
 from enum import StrEnum
 from typing import Final
 
-from edge_agent.updates.ledger import Installed, UpdateRecord
+from edge_agent.settings import UpdateSettings
+from edge_agent.updates.ledger import Installed, Ledger, UpdateRecord
 from edge_agent.updates.machine import FINAL
 from fleet_contract.messages import DesiredModel
 from fleet_contract.messages import UpdateState as State
@@ -61,8 +62,26 @@ def interrupted_too_often(record: UpdateRecord, max_attempts: int) -> bool:
     return record.state not in FINAL and record.interruptions >= max_attempts
 
 
+def is_proven_here(ledger: Ledger, record: UpdateRecord) -> bool:
+    """Whether this device has run this very release well before: a return is quick, and asks for no proof again."""
+    places = (ledger.previous.get(record.model), ledger.factory.get(record.model))
+    return any(item is not None and item.digest == record.digest and item.proven for item in places)
+
+
+def wants_shadow(settings: UpdateSettings, ledger: Ledger, record: UpdateRecord) -> bool:
+    """Whether a candidate that has passed its golden samples has to see live inputs before it may answer."""
+    desired = ledger.desired.get(record.model)
+    wanted = settings.shadow.inputs > 0 and settings.shadow.time > 0 and (desired is None or desired.shadow)
+    return wanted and record.model in ledger.active and not is_proven_here(ledger, record)
+
+
+def wants_probation(settings: UpdateSettings, ledger: Ledger, model: str) -> bool:
+    """Whether a release that answers now is watched. Without one to go back to there is nothing to decide."""
+    return (settings.probation.inputs > 0 or settings.probation.time > 0) and model in ledger.previous
+
+
 def digests_to_keep(*installed: Installed | None, record: UpdateRecord | None = None) -> frozenset[str]:
-    """The bundles of one model that stay on disk: active, previous, and that of an unfinished update."""
+    """The bundles of one model that stay on disk: active, previous, the first good one, and that of an unfinished update."""
     kept = {item.digest for item in installed if item is not None}
     if record is not None and record.state not in FINAL and record.digest:
         kept.add(record.digest)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_agent.updates.trust.job import Job, Message
-from fleet_contract.messages import NoteKind, UpdateState
+from fleet_contract.messages import Evidence, Figures, NoteKind, UpdateState
 from fleet_contract.reasons import Reason
 
 
@@ -63,6 +63,18 @@ class Models(Protocol):
 
     def cancel_test(self, model: str) -> None:
         """Forget a test, running or passed: nobody waits for it any more."""
+
+    def shadow(self, model: str, on_lost: Callable[[Failure], None]) -> bool:
+        """Let the candidate that has passed its test see live inputs beside the incumbent; False if it is gone.
+
+        `on_lost` comes when its worker ends. `cancel_test` and `activate` end it.
+        """
+
+    def shadow_evidence(self, model: str) -> Evidence | None:
+        """What the shadow did beside the incumbent so far."""
+
+    def figures(self, model: str) -> Figures | None:
+        """How the release that answers does since it was loaded; None where there is none."""
 
     def activate(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
         """Swap without a gap; on failure the incumbent goes on answering."""

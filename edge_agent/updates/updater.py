@@ -1,8 +1,8 @@
 """Drives updates: one at a time, each step's intent persisted before it is done, on the loop thread.
 
 What is decided stands in `policy.py` and `machine.py`; this file carries it out. The recorded active model changes in the same
-write as the update's end, after the swap: a crash before that write leaves the old one recorded and the candidate to be
-tested again, a crash after it leaves the new one.
+write as the beginning of probation, after the swap: a crash before that write leaves the old one recorded and the candidate to
+be tested again, a crash after it leaves the new one, still on probation.
 """
 
 import logging
@@ -13,17 +13,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import UpdateSettings
 from edge_agent.updates import policy
 from edge_agent.updates.active import ActiveModels
 from edge_agent.updates.ledger import Installed, UpdateRecord
-from edge_agent.updates.machine import FINAL, RESUME, Event, step
+from edge_agent.updates.machine import FINAL, RESUME, SETTLED, Event, step
 from edge_agent.updates.policy import Action
 from edge_agent.updates.ports import Failure, Fetch, Models, NoteWriter, Stage, Trust, Values
 from edge_agent.updates.process import make_job
 from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Message, MetadataValid, Progress, Verified
+from edge_agent.updates.watching import LOOK, Watching
 from fleet_contract.bundle import BundleError
 from fleet_contract.messages import Desired, NoteKind, UpdateReport
 from fleet_contract.messages import UpdateState as State
@@ -49,8 +52,12 @@ class Updater:
         on_change: Callable[[], object],
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        look: float = LOOK,
     ) -> None:
-        """`clock`: seconds since 1970. `on_change()` follows each change of `reports()`, `installed()` or `revision`."""
+        """`clock`: seconds since 1970. `look`: seconds between two looks at live inputs.
+
+        `on_change()` follows each change of `reports()`, `installed()` or `revision`.
+        """
         self._settings = settings
         self._folder = state_dir / "updates"
         self._loop = loop
@@ -70,6 +77,7 @@ class Updater:
         self._guard: Timer | None = None
         self._backing_off: dict[str, Timer] = {}
         self._stopped = False
+        self._watching = Watching(settings, self, models, loop, look)
         self._active = ActiveModels(
             settings,
             self,
@@ -104,13 +112,25 @@ class Updater:
                 record.interruptions += 1
             record.state = RESUME[record.state]
         self._active.start()
-        self._store.save(self.plan)
+        self._store.save(self._go_on)
+
+    def _go_on(self) -> None:
+        for record in tuple(self._ledger.records.values()):
+            if record.state is not State.PROBATION:
+                continue
+            if policy.interrupted_too_often(record, self._settings.max_attempts):
+                text = f"cut off by {record.interruptions} restarts while it was on probation"
+                self.breached(record, Failure(Reason.INTERRUPTED, text))
+            else:
+                self._watching.probation(record)
+        self.plan()
 
     def stop(self) -> None:
         """End a running fetch; what was fetched stays for the next start."""
         self._stopped = True
         self._active.stop()
         self._end_step()
+        self._watching.stop()
         for timer in self._backing_off.values():
             timer.cancel()
 
@@ -159,7 +179,7 @@ class Updater:
 
     def _take_next(self) -> None:
         for model, record in sorted(self._ledger.records.items()):
-            if record.state in FINAL or model in self._backing_off or self._active.is_loading(model):
+            if record.state in SETTLED or model in self._backing_off or self._active.is_loading(model):
                 continue
             self._current = record
             if policy.interrupted_too_often(record, self._settings.max_attempts):
@@ -183,8 +203,9 @@ class Updater:
         if record is self._current:
             self._end_step()
             self._current = None
-            if record.state is State.TESTING:
+            if record.state in (State.TESTING, State.SHADOWING):
                 self._models.cancel_test(record.model)
+        self._watching.stop_probation(record.model)
         self._stop_backing_off(record.model)
         record.state = step(record.state, Event.SUPERSEDED)
         record.reason = Reason.SUPERSEDED
@@ -195,6 +216,7 @@ class Updater:
         active = ledger.active.pop(model, None)
         ledger.records.pop(model, None)
         ledger.previous.pop(model, None)
+        ledger.factory.pop(model, None)
         if active is not None:
             self._models.deactivate(model)
             self._note(
@@ -275,7 +297,7 @@ class Updater:
 
     def _kept(self, record: UpdateRecord) -> Installed | None:
         """The desired release, if it is unpacked here from earlier."""
-        for place in (self._ledger.previous, self._ledger.active):
+        for place in (self._ledger.previous, self._ledger.active, self._ledger.factory):
             installed = place.get(record.model)
             if installed is not None and installed.release == record.release:
                 return installed if self._stage.folder(record.model, installed.digest) is not None else None
@@ -337,14 +359,34 @@ class Updater:
         self._end_step()
         if failure is not None:
             self._end(record, Event.FAILED, failure)
+        elif policy.wants_shadow(self._settings, self._ledger, record):
+            self._move(record, Event.PASSED, self._run_shadow)
         else:
-            self._move(record, Event.PASSED, self._run_activate)
+            self._move(record, Event.UNSHADOWED, self._run_activate)
+
+    # ---- shadowing, activating, probation ---------------------------------------------------------------------------
+
+    def _run_shadow(self, record: UpdateRecord) -> None:
+        if not self._watching.shadow(record):
+            self._retry(record, Failure(Reason.LOAD_FAILED, "the candidate's worker has ended"))
+
+    def shadowed(self, record: UpdateRecord) -> None:
+        """The candidate has done well beside the incumbent."""
+        if record is self._current and record.state is State.SHADOWING:
+            self._move(record, Event.SHADOWED, self._run_activate)
+
+    def shadow_failed(self, record: UpdateRecord, failure: Failure) -> None:
+        """The candidate has broken a limit; nobody has seen what it said."""
+        if record is self._current and record.state is State.SHADOWING:
+            self._models.cancel_test(record.model)
+            self._end(record, Event.FAILED, failure)
 
     def _run_activate(self, record: UpdateRecord) -> None:
         candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
         if candidate is None:
             self._end(record, Event.FAILED, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))
             return
+        record.incumbent = self._models.figures(record.model) if record.model in self._ledger.active else None
         self._models.activate(candidate, lambda failure: self._on_activated(record, failure))
 
     def _on_activated(self, record: UpdateRecord, failure: Failure | None) -> None:
@@ -354,13 +396,52 @@ class Updater:
             self._end(record, Event.FAILED, failure)
             return
         ledger, model = self._ledger, record.model
-        before = ledger.active.get(model)
-        if before is not None and before.digest != record.digest:
+        before, known = ledger.active.get(model), policy.is_proven_here(ledger, record)
+        if before is not None and before.proven and before.digest != record.digest:
             ledger.previous[model] = before
         ledger.active[model] = Installed(
-            model=model, release=record.release, version=record.version, digest=record.digest, since=self._now()
+            model=model,
+            release=record.release,
+            version=record.version,
+            digest=record.digest,
+            since=self._now(),
+            proven=False,
         )
-        self._end(record, Event.ACTIVATED, None)
+        record.interruptions = 0
+        watched = policy.wants_probation(self._settings, ledger, model) and not known
+        self._move(record, Event.ACTIVATED, self._run_probation if watched else self.proven)
+
+    def _run_probation(self, record: UpdateRecord) -> None:
+        """Other models' updates go on meanwhile."""
+        self._current = None
+        self._watching.probation(record)
+        self.plan()
+
+    def proven(self, record: UpdateRecord) -> None:
+        """The release is the last good one now."""
+        ledger, model = self._ledger, record.model
+        active = ledger.active.get(model)
+        if record.state is not State.PROBATION or active is None:
+            return
+        ledger.active[model] = active = msgspec.structs.replace(active, proven=True)
+        ledger.factory.setdefault(model, active)
+        self._end(record, Event.PROVEN, None)
+
+    def breached(self, record: UpdateRecord, failure: Failure) -> None:
+        """The release has broken a limit after the switch: the one before takes over, without a word from the controller."""
+        if record.state is not State.PROBATION or self._stopped:
+            return
+        self._watching.stop_probation(record.model)
+        if not self._active.take_back(record.model, record.release, failure):
+            record.reason, record.detail = failure.reason, failure.detail
+            self._tell(record, f"no release to go back to is left: {failure.detail}")
+            self.proven(record)
+
+    def watched(self, *, keep: bool) -> None:
+        """There is new evidence."""
+        if keep:
+            self._store.save()
+        self.changed()
 
     # ---- steps ------------------------------------------------------------------------------------------------------
 
@@ -433,6 +514,7 @@ class Updater:
         if self._guard is not None:
             self._guard.cancel()
             self._guard = None
+        self._watching.stop_shadow()
 
     def _stop_backing_off(self, model: str) -> None:
         timer = self._backing_off.pop(model, None)
@@ -441,7 +523,8 @@ class Updater:
 
     def _clean(self, model: str) -> None:
         ledger = self._ledger
-        digests = policy.digests_to_keep(ledger.active.get(model), ledger.previous.get(model), record=ledger.records.get(model))
+        installed = (place.get(model) for place in (ledger.active, ledger.previous, ledger.factory))
+        digests = policy.digests_to_keep(*installed, record=ledger.records.get(model))
         try:
             self._stage.keep(model, digests)
         except OSError as error:

@@ -182,6 +182,7 @@ def _written(health: dict[str, Any]) -> str | None:
 def _render_one(device: dict[str, Any]) -> Any:
     from rich.console import Group
 
+    from fleet_contract.evidence_text import describe_evidence
     from fleet_contract.reasons import MEANING
 
     meanings = {str(reason): text for reason, text in MEANING.items()}
@@ -215,11 +216,19 @@ def _render_one(device: dict[str, Any]) -> Any:
     if models:
         parts.append(table(("model", "version", "release", "digest", "provider", "for"), models, "what runs"))
     updates = [
-        (each["model"], each["release"], each["state"], each.get("reason"), _explain(each, meanings), age(each["since"]))
+        (
+            each["model"],
+            each["release"],
+            each["state"],
+            each.get("reason"),
+            _explain(each, meanings),
+            describe_evidence(each.get("evidence")),
+            age(each["since"]),
+        )
         for each in reported.get("updates", ())
     ]
     if updates:
-        parts.append(table(("model", "release", "state", "reason", "meaning", "for"), updates, "updates"))
+        parts.append(table(("model", "release", "state", "reason", "meaning", "on live inputs", "for"), updates, "updates"))
     measured = [
         (
             each["model"],

@@ -88,6 +88,9 @@ DEVICES: Final = (
 )
 UPDATED: Final = {"frost": "farm", "leak": "city"}
 """The two models that get new versions, and the site whose devices run them."""
+WATCHED_INPUTS: Final = 20
+WATCHED_SECONDS: Final = 4
+"""How long a new version shadows, and then is on probation."""
 GATEWAYS: Final = ("farm", "city")
 """One process for the sensors of each site."""
 
@@ -106,6 +109,15 @@ def agent_toml(device: Device, issued: str, *, state_dir: Path, control_socket: 
         issued.replace("[mqtt]\n", '[mqtt]\nbackoff_min = "300ms"\nbackoff_max = "2s"\n').rstrip(),
         'retry_min = "1s"',
         'retry_max = "2s"',
+        "[updates.shadow]",
+        f"inputs = {WATCHED_INPUTS}",
+        f"time = {WATCHED_SECONDS}",
+        "[updates.probation]",
+        f"inputs = {WATCHED_INPUTS}",
+        f"time = {WATCHED_SECONDS}",
+        "[updates.limits]",
+        # the machine of a demo may be busy with anything
+        'latency_slack = "500ms"',
         "",
         "[site]",
         'host = "127.0.0.1"',

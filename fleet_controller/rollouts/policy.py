@@ -143,6 +143,8 @@ def is_healthy(target: Target, plan: Plan, evidence: Evidence, attested: float, 
     """Whether the device is known to be well with the release. Unknown is not healthy."""
     if not evidence.online or evidence.health_received is None:
         return False
+    if evidence.update_release == target.release and evidence.update_state is UpdateState.PROBATION:
+        return False
     if now - evidence.health_received > plan.health_stale or evidence.health_received < attested:
         return False
     if evidence.health_release != target.release or evidence.restarts > 0:

@@ -140,6 +140,12 @@ def make_bundle(store: BundleStore) -> MakeBundle:
 
 
 @pytest.fixture
+def linear() -> Callable[..., bytes]:
+    """Makes a linear ONNX model: see `linear_onnx`."""
+    return linear_onnx
+
+
+@pytest.fixture
 def loop() -> Iterator[Loop]:
     made = Loop()
     yield made

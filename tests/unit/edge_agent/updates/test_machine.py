@@ -36,17 +36,23 @@ def test_every_event_is_used() -> None:
 
 @pytest.mark.parametrize("state", sorted(set(State) - FINAL))
 def test_every_unfinished_state_can_fail_and_can_still_be_committed(state: State) -> None:
-    assert step(state, Event.FAILED) is State.REJECTED
+    if state is State.PROBATION:
+        assert step(state, Event.BREACHED) is State.ROLLED_BACK
+    else:
+        assert step(state, Event.FAILED) is State.REJECTED
     assert State.COMMITTED in reachable(state)
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - FINAL - {State.ACTIVATING}))
+@pytest.mark.parametrize("state", sorted(set(State) - FINAL - {State.ACTIVATING, State.PROBATION}))
 def test_every_state_before_the_swap_can_be_superseded(state: State) -> None:
     assert step(state, Event.SUPERSEDED) is State.REJECTED
 
 
 def test_only_what_was_active_is_rolled_back() -> None:
-    assert {item.state for item in TRANSITIONS if item.target is State.ROLLED_BACK} == {State.COMMITTED}
+    assert {item.state for item in TRANSITIONS if item.target is State.ROLLED_BACK} == {
+        State.PROBATION,
+        State.COMMITTED,
+    }
 
 
 def test_a_restart_has_a_place_to_go_on_from_every_state_and_never_skips_a_check() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from edge_agent.loop import Loop
-from edge_agent.settings import UpdateSettings
+from edge_agent.settings import ProbationSettings, ShadowSettings, UpdateSettings
 from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
 from edge_agent.updates.updater import Updater
 from fleet_contract.bundle import BundleError
-from fleet_contract.messages import Desired, DesiredModel
+from fleet_contract.messages import Desired, DesiredModel, Evidence, Figures
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
 
@@ -61,7 +61,17 @@ class Device:
         self.silent_test = False
         self.dead = False
         (folder / "token").write_text("t\n")
-        values: dict[str, Any] = {"retry_min": 0.001, "retry_max": 0.001, "test_timeout": 5.0, "max_attempts": 3} | settings
+        self.evidence: dict[str, Evidence] = {}
+        self.live: dict[str, Figures] = {}
+        self.lose_shadow: Callable[[Failure], None] | None = None
+        values: dict[str, Any] = {
+            "retry_min": 0.001,
+            "retry_max": 0.001,
+            "test_timeout": 5.0,
+            "max_attempts": 3,
+            "shadow": ShadowSettings(inputs=0),
+            "probation": ProbationSettings(inputs=0, time=0.0),
+        } | settings
         self.updater = Updater(
             UpdateSettings(url="http://controller", token_file=str(folder / "token"), root_file="root.json", **values),
             folder,
@@ -74,6 +84,7 @@ class Device:
             on_change=self.on_change,
             clock=lambda: 1_700_000_000.0,
             jitter=lambda: 0.0,
+            look=0.001,
         )
 
     # Values
@@ -152,6 +163,16 @@ class Device:
 
     def cancel_test(self, model: str) -> None:
         self.cancelled += 1
+
+    def shadow(self, model: str, on_lost: Callable[[Failure], None]) -> bool:
+        self.lose_shadow = on_lost
+        return True
+
+    def shadow_evidence(self, model: str) -> Evidence | None:
+        return self.evidence.get(model, Evidence(candidate=Figures()))
+
+    def figures(self, model: str) -> Figures | None:
+        return self.live.get(model, Figures())
 
     def activate(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
         failure = self.activate_failures.get(candidate.release)
@@ -234,6 +255,7 @@ def test_an_update_goes_through_every_state_and_ends_committed(device: Device) -
         State.STAGING,
         State.TESTING,
         State.ACTIVATING,
+        State.PROBATION,
         State.COMMITTED,
     ]
     assert device.running == {"frost": 1}
@@ -348,10 +370,10 @@ def test_a_bundle_that_cannot_be_unpacked_is_rejected(device: Device, error: Exc
     assert len(device.jobs) == jobs
 
 
-def test_the_current_and_the_previous_bundle_stay_and_older_ones_go(device: Device) -> None:
-    for release in (1, 2, 3):
+def test_the_current_the_previous_and_the_first_bundle_stay_and_others_go(device: Device) -> None:
+    for release in (1, 2, 3, 4):
         committed(device, release, release)
-    assert device.disk.bundles == {("frost", digest(2)), ("frost", digest(3))}
+    assert device.disk.bundles == {("frost", digest(1)), ("frost", digest(3)), ("frost", digest(4))}
 
 
 @pytest.mark.parametrize("offline", [0, 100])
@@ -366,6 +388,7 @@ def test_going_back_needs_no_download_and_works_offline(device: Device, offline:
         State.FETCHING,
         State.TESTING,
         State.ACTIVATING,
+        State.PROBATION,
         State.COMMITTED,
     ]
     assert device.jobs[-1].have == digest(1)
@@ -500,3 +523,204 @@ def test_a_device_without_a_controller_says_so(tmp_path: Path, boot: Callable[..
     device.desire(1, frost=1)
     device.settle("frost", 1, State.REJECTED)
     assert "token" in device.notes[-1]["detail"]
+
+
+# ---- live inputs: shadowing and probation
+
+WATCHED = {"shadow": ShadowSettings(inputs=50, time=60.0), "probation": ProbationSettings(inputs=50, time=0.0)}
+GOOD = Figures(inferences=200, p95_ms=20.0, confidence=0.9)
+SLOW = Figures(inferences=60, p95_ms=90.0, confidence=0.9)
+
+
+def first_release(device: Device) -> None:
+    """There is nothing to stand beside or to go back to: it is proven at once."""
+    device.live["frost"] = GOOD
+    committed(device, 1, 1)
+    assert device.updater.installed()[0].proven
+
+
+def in_state(device: Device, release: int, state: State) -> None:
+    device.until(device.ended("frost", release, state))
+    device.until_stored()
+
+
+def test_a_candidate_shadows_is_switched_to_and_is_proven(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    first_release(device)
+    device.states.clear()
+    device.desire(2, frost=2)
+    in_state(device, 2, State.SHADOWING)
+    assert device.running == {"frost": 1}
+    device.live["frost"] = Figures()
+    device.evidence["frost"] = Evidence(candidate=GOOD, incumbent=GOOD, compared=50, agreed=49)
+    in_state(device, 2, State.PROBATION)
+    assert device.running == {"frost": 2}
+    assert not device.updater.installed()[0].proven
+    device.live["frost"] = Figures(inferences=49, p95_ms=20.0, confidence=0.9)
+    device.until(lambda: device.updater.reports()[0].evidence is not None)
+    assert device.updater.reports()[0].state is State.PROBATION
+    device.live["frost"] = Figures(inferences=50, p95_ms=20.0, confidence=0.9)
+    in_state(device, 2, State.COMMITTED)
+    assert device.updater.installed()[0].proven
+    assert [state for _, state in device.states][-5:] == [
+        State.TESTING,
+        State.SHADOWING,
+        State.ACTIVATING,
+        State.PROBATION,
+        State.COMMITTED,
+    ]
+
+
+def test_a_candidate_that_is_slow_beside_the_incumbent_never_answers(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    first_release(device)
+    device.desire(2, frost=2)
+    in_state(device, 2, State.SHADOWING)
+    evidence = Evidence(candidate=SLOW, incumbent=GOOD, compared=30, agreed=30)
+    device.evidence["frost"] = evidence
+    device.settle("frost", 2, State.REJECTED)
+    assert device.running == {"frost": 1}
+    assert (device.notes[-1]["reason"], device.updater.reports()[0].evidence) == (Reason.LATENCY, evidence)
+    assert device.cancelled == 1
+
+
+def test_a_shadow_whose_worker_ends_is_refused(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    first_release(device)
+    device.desire(2, frost=2)
+    in_state(device, 2, State.SHADOWING)
+    device.until(lambda: device.lose_shadow is not None)
+    assert device.lose_shadow is not None
+    device.lose_shadow(Failure(Reason.WORKER_CRASHED, "SIGSEGV"))
+    device.settle("frost", 2, State.REJECTED)
+    assert device.notes[-1]["reason"] == Reason.WORKER_CRASHED
+
+
+def on_probation(device: Device, release: int = 2) -> None:
+    first_release(device)
+    device.evidence["frost"] = Evidence(candidate=GOOD, incumbent=GOOD, compared=50, agreed=50)
+    device.live["frost"] = GOOD
+    device.desire(2, frost=release)
+    device.until(lambda: device.running == {"frost": release})
+    device.live["frost"] = Figures()
+    in_state(device, release, State.PROBATION)
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        (SLOW, Reason.LATENCY),
+        (Figures(inferences=30, errors=5, p95_ms=20.0, confidence=0.9), Reason.ERROR_RATE),
+        (Figures(inferences=30, p95_ms=20.0, confidence=0.3), Reason.CONFIDENCE),
+        (Figures(crashes=1), Reason.WORKER_CRASHED),
+    ],
+)
+def test_a_release_that_breaks_a_limit_on_probation_is_taken_back_offline(
+    boot: Callable[..., Device], figures: Figures, reason: Reason
+) -> None:
+    device = boot(**WATCHED)
+    on_probation(device)
+    device.offline = 10**6
+    jobs = len(device.jobs)
+    device.live["frost"] = figures
+    device.settle("frost", 2, State.ROLLED_BACK)
+    device.until(lambda: device.running == {"frost": 1})
+    assert device.notes[-1]["reason"] == reason
+    assert (device.updater.installed()[0].release, device.updater.installed()[0].proven) == (1, True)
+    assert len(device.jobs) == jobs
+    device.desire(3, frost=2)
+    device.until(lambda: device.updater.revision == 3)
+    device.until_stored()
+    assert device.running == {"frost": 1}
+
+
+def test_probation_goes_on_after_a_restart_with_what_it_has_seen(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    on_probation(device)
+    device.live["frost"] = Figures(inferences=30, p95_ms=20.0, confidence=0.9)
+    device.until(lambda: device.updater._ledger.records["frost"].watched_inputs == 30)
+    device.updater.watched(keep=True)
+    device.until_stored()
+    again = boot(**WATCHED)
+    again.live["frost"] = Figures(inferences=19, p95_ms=20.0, confidence=0.9)
+    again.until(lambda: again.updater._ledger.records["frost"].watched_inputs == 49)
+    assert again.updater.reports()[0].state is State.PROBATION
+    again.live["frost"] = Figures(inferences=20, p95_ms=20.0, confidence=0.9)
+    again.settle("frost", 2, State.COMMITTED)
+
+
+def test_a_boot_loop_on_probation_ends_in_the_release_before(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    on_probation(device)
+    for _ in range(3):
+        device = boot(**WATCHED)
+        device.live["frost"] = Figures()
+        device.until_stored()
+    device.settle("frost", 2, State.ROLLED_BACK)
+    device.until(lambda: device.running == {"frost": 1})
+    assert device.notes[-1]["reason"] == Reason.INTERRUPTED
+
+
+def test_another_model_is_updated_while_one_is_on_probation(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    on_probation(device)
+    device.desire(3, frost=2, leak=1)
+    device.settle("leak", 1, State.COMMITTED)
+    assert device.updater.reports()[0].state is State.PROBATION
+
+
+def test_a_release_that_was_never_proven_is_not_gone_back_to(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    on_probation(device)
+    device.live["frost"] = GOOD
+    device.desire(3, frost=3)
+    device.until(lambda: device.running == {"frost": 3})
+    device.live["frost"] = Figures()
+    in_state(device, 3, State.PROBATION)
+    assert [(note["release"], note["reason"]) for note in device.notes if note["release"] == 2] == [(2, Reason.SUPERSEDED)]
+    device.live["frost"] = Figures(crashes=1)
+    device.settle("frost", 3, State.ROLLED_BACK)
+    device.until(lambda: device.running == {"frost": 1})
+
+
+def test_going_back_to_a_proven_release_asks_for_no_proof_again(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    on_probation(device)
+    device.live["frost"] = Figures()
+    device.states.clear()
+    committed(device, 3, 1)
+    assert State.SHADOWING not in [state for _, state in device.states]
+    assert device.updater.installed()[0].proven
+
+
+def test_a_rollout_may_skip_shadowing(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    first_release(device)
+    wanted = (DesiredModel(model="frost", release=2, shadow=False),)
+    device.updater.on_desired(Desired(revision=2, models=wanted))
+    device.until(lambda: device.running == {"frost": 2})
+    assert State.SHADOWING not in [state for _, state in device.states]
+
+
+@pytest.mark.parametrize("write", range(1, 13))
+def test_a_power_cut_at_any_write_of_a_watched_update_ends_with_one_release_that_answers(
+    boot: Callable[..., Device], write: int
+) -> None:
+    device = boot(**WATCHED)
+    first_release(device)
+    device.evidence["frost"] = Evidence(candidate=GOOD, incumbent=GOOD, compared=50, agreed=50)
+    device.disk.cut_at = device.disk.writes + write
+    device.desire(2, frost=2)
+    try:
+        device.settle("frost", 2, State.COMMITTED)
+    except PowerCut:
+        again = boot(**WATCHED)
+        again.live["frost"] = GOOD
+        again.evidence["frost"] = Evidence(candidate=GOOD, incumbent=GOOD, compared=50, agreed=50)
+        again.until(lambda: again.running in ({"frost": 1}, {"frost": 2}))
+        assert again.running["frost"] == again.updater.installed()[0].release
+        again.desire(2, frost=2)
+        again.settle("frost", 2, State.COMMITTED)
+        assert again.running == {"frost": 2}
+    else:
+        assert write > 9

@@ -80,6 +80,7 @@ def test_the_release_with_its_digest_and_fresh_health_is_healthy() -> None:
     "doubt",
     [
         {"online": False},
+        {"update_release": 2, "update_state": UpdateState.PROBATION},
         {"health_received": None},
         {"health_received": 1069.0},
         {"health_received": 1049.0},
