@@ -111,6 +111,8 @@ class Agent:
             note=self.engine.notes.write,
             on_change=self._reported_changed,
         )
+        self.models.on_quarantined = self.updater.quarantine
+        self.models.on_gap = self._on_gap
         self.executor = Executor(
             self.values,
             self.uplink.publish_reply,
@@ -287,6 +289,7 @@ class Agent:
                     "inferences": item.inferences,
                     "batching": item.batching.value,
                     "max_batch": item.max_batch,
+                    "quarantined": item.quarantined,
                     "mode": item.mode.name.lower(),
                     "mode_detail": item.mode_detail,
                 }
@@ -329,6 +332,10 @@ class Agent:
                     )
                 )
         return tuple(states)
+
+    def _on_gap(self, model: str, release: int, detail: str) -> None:
+        reason = Reason.SWAP_UNLOADS_FIRST
+        self.engine.notes.write(kind=NoteKind.UPDATE, reason=reason, model=model, release=release, detail=detail)
 
     def _on_degraded(self, reference: ModelRef, why: str) -> None:
         self.engine.notes.write(

@@ -147,6 +147,10 @@ def _find_inference_problems(settings: InferenceSettings) -> Iterable[tuple[str,
     slow, pause = settings.slow_above, settings.pause_above
     if slow is not None and pause is not None and not slow < pause:
         yield "inference.slow_above", f"{slow:g} is not below pause_above, {pause:g}"
+    if settings.max_crashes < 0:
+        yield "inference.max_crashes", "must be 0 or more"
+    if not 0 < settings.crash_window < math.inf:
+        yield "inference.crash_window", "must be above 0"
     if not 0 < settings.load_timeout < math.inf:
         yield "inference.load_timeout", "must be above 0"
     if settings.engine_cache is not None and not Path(settings.engine_cache).is_absolute():

@@ -84,6 +84,11 @@ class ModelSwitch:
         if bundle is not None:
             self._models.activate(bundle, candidate.release, self._timeout, switched)
 
+    def suspend(self, model: str) -> None:
+        """Stop answering, because the release is broken; a test of another one goes on."""
+        self._models.suspend(model)
+        self._on_change()
+
     def deactivate(self, model: str) -> None:
         """Stop answering; windows for this model wait."""
         self._models.remove(model)

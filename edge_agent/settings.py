@@ -401,6 +401,10 @@ class InferenceSettings:
     load_timeout: Duration = 60.0
     memory_bytes: Size = 2 * 1024**3
     """Address space of a worker (RLIMIT_AS); 0 is no limit. CUDA reserves far more than it uses, so its models need 0."""
+    max_crashes: int = 5
+    """Different causes of workers' ends (inputs, loading, idling) that are borne of one release within `crash_window`; one
+    more, and the release before takes over. 0 bears any number."""
+    crash_window: Duration = 600.0
     max_threads: int | None = None
     """CPU threads that may run batches at once, of all models together; None: as many as there are CPUs."""
     engine_cache: str | None = None

@@ -48,6 +48,8 @@ class Reason(StrEnum):
     SLOWED = "slowed"
     PAUSED = "paused"
     RESUMED = "resumed"
+    QUARANTINED = "quarantined"
+    SWAP_UNLOADS_FIRST = "swap_unloads_first"
     WINDOWS_DROPPED = "windows_dropped"
     WINDOWS_SAMPLED = "windows_sampled"
     # events
@@ -110,6 +112,8 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.SLOWED: "The board is warm: the model rests between its batches. Its windows wait.",
     Reason.PAUSED: "The board is too hot or short of memory: the model scores nothing for now. Its windows wait.",
     Reason.RESUMED: "The model runs again as it should.",
+    Reason.QUARANTINED: "The release ended workers for too many different causes; the one before takes over, if there is one.",
+    Reason.SWAP_UNLOADS_FIRST: "Two releases do not fit in memory together: the incumbent went before the new one came.",
     Reason.WINDOWS_DROPPED: "More windows waited for the model than the pipeline's queue holds; the oldest were dropped.",
     Reason.WINDOWS_SAMPLED: "More windows waited for the model than the pipeline's queue holds; only a sample was scored.",
     Reason.NOT_UTF8: "The payload is not valid UTF-8.",

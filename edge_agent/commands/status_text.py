@@ -64,7 +64,8 @@ _BATCHES = {"at_once": "at once", "delayed": "wait for more", "no_gain": "at onc
 
 def _worker(item: dict[str, Any]) -> tuple[str, ...]:
     batches = f"up to {item['max_batch']}, {_BATCHES[item['batching']]}" if item["max_batch"] else "no model yet"
-    mode = item["mode"] + (f": {item['mode_detail']}" if item["mode_detail"] else "")
+    mode = "quarantined" if item["quarantined"] else item["mode"]
+    mode += f": {item['mode_detail']}" if item["mode_detail"] else ""
     return item["model"], str(item["queue"]), batches, mode
 
 

@@ -1,5 +1,6 @@
 """One model at work: its queue, its worker, and what happens when the worker dies. Answers leave in the order of the inputs."""
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from edge_agent.inference.answers import Answer, Done, Failure, ModelInput, Scor
 from edge_agent.inference.batching import Batching, BatchState
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
+from edge_agent.inference.crash_policy import CrashPolicy
 from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.input_queue import InputQueue, Lane, Pending
 from edge_agent.inference.process import WorkerProcess
@@ -25,6 +27,7 @@ from fleet_contract.reasons import Reason
 log = logging.getLogger(__name__)
 
 BACKOFF_MIN = 0.1
+LOOK_SECONDS = 0.01
 BACKOFF_MAX = 30.0
 REST = 3.0
 """A slowed model rests after each batch for so many times what the batch took,"""
@@ -48,6 +51,8 @@ class ModelStats:
     provider: str | None
     degraded: str | None
     last_failure: Failure | None
+    quarantined: bool
+    """The release ends its workers too often, and nothing has taken over from it."""
     batching: BatchState
     max_batch: int
     """The largest batch that is worth it, as far as was measured; 0 without a bundle."""
@@ -75,7 +80,9 @@ class ModelHost:
         clock: Callable[[], float] = time.monotonic,
         *,
         on_degraded: Degraded | None = None,
+        on_quarantined: Callable[[str, int, str], object] = lambda _name, _release, _detail: None,
     ) -> None:
+        """`on_quarantined` is told once of a release that has ended its workers too often: its name, its number, and why."""
         self.name = name
         self.bundle: Bundle | None = None
         self.reference: ModelRef | None = None
@@ -88,6 +95,10 @@ class ModelHost:
         """Of the bundle that is installed."""
         self._release = 0
         self._quality: Quality | None = None
+        self._on_quarantined = on_quarantined
+        self._crashes = CrashPolicy(settings.max_crashes, settings.crash_window)
+        self._crash_told = False
+        self._numbers = itertools.count(1)
         self._batching = Batching(1, 0.0)
         self._queue = InputQueue(self._tell_dropped)
         self._flight: list[Pending] = []
@@ -107,6 +118,7 @@ class ModelHost:
         self._backoff = BACKOFF_MIN
         self._timer: Timer | None = None
         self._kick = False
+        self._displaced_since: float | None = None
         self._stopped = False
         self._inferences = self._errors = self._restarts = 0
         self.last_failure: Failure | None = None
@@ -132,9 +144,13 @@ class ModelHost:
         self._allow_worker()
         self._start()
 
-    def switch(self, bundle: Bundle, release: int, ready: protocol.Ready, candidate: Candidate) -> None:
-        """Answer from a warm worker from now on; the old one finishes its batch and is ended."""
+    def switch(self, bundle: Bundle, release: int, ready: protocol.Ready, candidate: Candidate) -> float | None:
+        """Answer from a warm worker from now on; the old one finishes its batch and is ended.
+
+        Returns the seconds without an answer if the old one had been displaced.
+        """
         self._cancel_restart()
+        since, self._displaced_since = self._displaced_since, None
         old = self._worker
         self._install(bundle, release)
         self._backoff = BACKOFF_MIN
@@ -146,6 +162,38 @@ class ModelHost:
         elif old is not None:
             old.stop()
         self._pump()
+        return None if since is None else self._clock() - since
+
+    def displace(self, then: Callable[[], object]) -> None:
+        """End the worker to make room for a candidate; inputs wait. `then` is called when its memory is free.
+
+        `give_place_back` or `switch` ends it.
+        """
+        self._displaced_since = self._clock()
+        leaving = [worker for worker in (self._worker, self._draining) if worker is not None]
+        self._retire()
+
+        def look() -> None:
+            if all(worker.gone for worker in leaving):
+                then()
+            else:
+                self._loop.call_later(LOOK_SECONDS, look)
+
+        look()
+
+    @property
+    def displaced(self) -> bool:
+        """Whether its place is a candidate's."""
+        return self._displaced_since is not None
+
+    def give_place_back(self) -> float | None:
+        """Load the bundle again if it was displaced. Returns the seconds without an answer so far; None if it was not."""
+        since, self._displaced_since = self._displaced_since, None
+        if since is None:
+            return None
+        self._backoff = BACKOFF_MIN
+        self._start()
+        return self._clock() - since
 
     def remove(self) -> None:
         """Unload the model; inputs wait until another bundle comes."""
@@ -205,6 +253,7 @@ class ModelHost:
             provider=self.reference.provider if self.reference is not None else None,
             degraded=self.degraded if self.reference is not None else None,
             last_failure=self.last_failure,
+            quarantined=self._crashes.is_too_many(self._clock()),
             batching=self._batching.state,
             max_batch=self._batching.limit if self._plan is not None else 0,
             busy_seconds=self._busy_seconds * (self._plan.threads if self._plan is not None else 1),
@@ -215,6 +264,10 @@ class ModelHost:
 
     def _install(self, bundle: Bundle, release: int) -> None:
         self.bundle, self._release = bundle, release
+        # What was asked of the release before is asked of this one as if for the first time.
+        self._crashes = CrashPolicy(self._settings.max_crashes, self._settings.crash_window)
+        self._crash_told = False
+        self._alone = 0
         plan = self._plan = resolve(self._settings, self.name, bundle.manifest.runtime.value)
         fixed = [tensor.shape[0] for tensor in bundle.manifest.file_inputs if tensor.shape[0] > 0]
         self._quality = Quality(bundle.manifest)
@@ -309,7 +362,8 @@ class ModelHost:
             self._rest_until = now + min(REST * seconds, REST_MAX)
         self._end_turn()
         self._alone = max(0, self._alone - len(flight))
-        self._backoff = BACKOFF_MIN
+        if self._backoff != BACKOFF_MIN and not self._crashes.is_too_many(self._clock()):
+            self._backoff = BACKOFF_MIN
         answers: list[Answer | Failure] = []
         scored = iter(results)
         for entry in flight:
@@ -346,7 +400,7 @@ class ModelHost:
 
     def _start(self) -> None:
         self._timer = None
-        if self.bundle is None or self._plan is None or self._stopped or self._mode is Mode.UNLOAD:
+        if self.bundle is None or self._plan is None or self._stopped or self._mode is Mode.UNLOAD or self.displaced:
             return
         try:
             self._worker = WorkerProcess(self._loop, self.bundle, self._plan, self._loaded, self._ended)
@@ -392,6 +446,8 @@ class ModelHost:
         """No answer: the inputs go to the front again, one by one from now on, except the one that has spoilt it twice."""
         flight, self._flight = self._flight, []
         self._give_turn_back()
+        if blame:
+            self._note_crash(flight, failure)
         if len(flight) == 1 and blame:
             entry = flight[0]
             entry.crashes += 1
@@ -410,6 +466,22 @@ class ModelHost:
                 return
         self._alone = max(self._alone, len(flight))
         self._queue.put_back(flight)
+
+    def _note_crash(self, flight: list[Pending], failure: Failure) -> None:
+        """Blame the release, and tell once when it has had enough."""
+        for entry in flight:
+            if entry.blamed_by is not self._crashes:
+                entry.blamed_by, entry.crashes, entry.number = self._crashes, 0, next(self._numbers)
+        if failure.reason is Reason.DEADLINE_EXCEEDED and len(flight) > 1:
+            return  # the batch may be too large for the deadline; each of its inputs alone will tell
+        now = self._clock()
+        self._crashes.note(now, [entry.number for entry in flight])
+        if self._crash_told or not self._crashes.is_too_many(now):
+            return
+        self._crash_told = True
+        window = self._settings.crash_window
+        text = f"workers ended for {self._crashes.count(now)} different causes within {window:g} s, the last: {failure.detail}"
+        self._loop.post(self._on_quarantined, self.name, self._release, text)
 
     def _restart_later(self, failure: Failure) -> None:
         self.last_failure = failure

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_agent.inference.answers import Done, Failure, ModelInput
+from edge_agent.inference.crash_policy import CrashPolicy
 from edge_agent.settings import QueuePolicy, QueueSettings
 from fleet_contract.reasons import Reason
 
@@ -67,6 +68,10 @@ class Pending:
     lane: Lane | None = None
     crashes: int = 0
     """Of workers that had this input alone, and deadlines that it missed so. In a batch nobody knows whose fault it was."""
+    blamed_by: CrashPolicy | None = None
+    """Of the release that `crashes` counts for."""
+    number: int = 0
+    """Its name in `blamed_by`, above 0."""
     told: bool = False
     """Dropped, and its `done` was called."""
 

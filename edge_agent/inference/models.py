@@ -1,10 +1,15 @@
 """All models of the device: name to host, trials of candidates, and the switch from one bundle to the next."""
 
+import logging
 import os
 from collections.abc import Callable
 
+import psutil
+
+from edge_agent.health.probes import memory_of
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Answer, Done, Failure, ModelInput
+from edge_agent.inference.budget import MemoryBudget
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.governor_policy import Mode
@@ -16,6 +21,8 @@ from edge_agent.inference.turns import Turns
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
 from fleet_contract.messages import Evidence, Figures, ModelRef
+
+log = logging.getLogger(__name__)
 
 Outcome = Callable[[ModelRef | Failure], object]
 
@@ -30,6 +37,14 @@ class Models:
         self._hosts: dict[str, ModelHost] = {}
         self._trials: dict[str, Candidate] = {}
         self._shadows: dict[str, Shadow] = {}
+        self._making_room: dict[str, str] = {}
+        """Model to why its incumbent had to go before the candidate came."""
+        self._displacing: dict[str, object] = {}
+        """Model to the trial that waits for the place; one that was cancelled meanwhile does not begin."""
+        self.on_gap: Callable[[str, int, str], object] = lambda _name, _release, _detail: None
+        """Told of a swap that left a gap: the model, the release that was tried, and how long nobody answered."""
+        self.on_quarantined: Callable[[str, int, str], object] = lambda _name, _release, _detail: None
+        """Told of a release that has ended its workers too often: its name, its number, and why."""
         self._turns = Turns(settings.max_threads or len(os.sched_getaffinity(0)))
 
     def submit(self, name: str, item: ModelInput, done: Done, lane: Lane | None = None, sensor: str = "") -> None:
@@ -53,20 +68,57 @@ class Models:
         def done(outcome: protocol.Ready | Failure) -> None:
             if isinstance(outcome, Failure):
                 self._trials.pop(name, None)
+                self._give_place_back(name, release)
                 on_done(outcome)
             else:
                 on_done(_reference(bundle, release, outcome))
 
-        plan = resolve(self._settings, name, bundle.manifest.runtime.value)
-        self._trials[name] = Candidate(self._loop, bundle, plan, timeout, done)
+        def begin() -> None:
+            plan = resolve(self._settings, name, bundle.manifest.runtime.value)
+            self._trials[name] = Candidate(self._loop, bundle, plan, timeout, done)
+
+        shortage = self._find_shortage(name, bundle)
+        if shortage is None:
+            begin()
+            return
+        log.warning("the incumbent is unloaded to make room for a release", extra={"model": name, "detail": shortage})
+        self._making_room[name] = shortage
+        token = self._displacing[name] = object()
+        self._hosts[name].displace(lambda: begin() if self._displacing.get(name) is token else None)
+
+    def _find_shortage(self, name: str, bundle: Bundle) -> str | None:
+        """Why the incumbent and this bundle do not fit in memory together; None if they do, or nothing has to go."""
+        host = self._hosts.get(name)
+        pids = [item.pid for item in self.stats() if item.pid is not None]
+        if host is None or host.stats().pid is None:
+            return None
+        sizes = {pid: memory_of(pid) or 0 for pid in pids}
+        # What the manifest does not say is taken to be what the incumbent takes.
+        need = bundle.manifest.requirements.memory_bytes or sizes[host.stats().pid or 0]
+        available = psutil.virtual_memory().available
+        budget = MemoryBudget(self._settings.memory_budget, self._settings.memory_floor)
+        if budget.has_room(sum(sizes.values()), available, need):
+            return None
+        mib = 1024**2
+        return f"{need // mib} MiB are needed, workers take {sum(sizes.values()) // mib}, {available // mib} are available"
+
+    def _give_place_back(self, name: str, release: int) -> None:
+        self._displacing.pop(name, None)
+        if name in self._hosts:
+            self._tell_gap(name, release, self._hosts[name].give_place_back())
+
+    def _tell_gap(self, name: str, release: int, seconds: float | None) -> None:
+        if seconds is not None:
+            shortage = self._making_room.pop(name, "")
+            self.on_gap(name, release, f"the incumbent was unloaded to make room ({shortage}); no answer for {seconds:.1f} s")
 
     def shadow(self, name: str, on_lost: Callable[[Failure], object]) -> bool:
-        """Let the candidate that has passed see live inputs from now on; False if it does not live any more.
+        """Let the candidate that has passed see live inputs from now on; False if it is gone, or has the incumbent's place.
 
         `on_lost` is called when its worker ends. `cancel_test` and `activate` end it.
         """
         trial = self._trials.get(name)
-        if trial is None or trial.passed is None:
+        if trial is None or trial.passed is None or self._hosts[name].displaced:
             return False
         plan = resolve(self._settings, name, trial.bundle.manifest.runtime.value)
         self._shadows[name] = Shadow(self._loop, self._turns, trial, plan, on_lost)
@@ -89,6 +141,8 @@ class Models:
         trial = self._trials.pop(name, None)
         if trial is not None:
             trial.cancel()
+        if name in self._hosts and self._hosts[name].displaced:
+            self._give_place_back(name, self._hosts[name].stats().release)
 
     def activate(self, bundle: Bundle, release: int, timeout: float, on_done: Outcome) -> None:
         """Switch a model to a bundle without a gap; the incumbent answers until then, and stays if this fails.
@@ -122,6 +176,10 @@ class Models:
     def remove(self, name: str) -> None:
         """Unload a model; its inputs wait for another bundle."""
         self.cancel_test(name)
+        self.suspend(name)
+
+    def suspend(self, name: str) -> None:
+        """Unload a model as `remove` does, but let a trial of another bundle go on."""
         if name in self._hosts:
             self._hosts[name].remove()
 
@@ -160,13 +218,19 @@ class Models:
     def _host(self, name: str) -> ModelHost:
         if name not in self._hosts:
             self._hosts[name] = ModelHost(
-                self._loop, name, self._settings, self._turns, on_degraded=lambda *told: self.on_degraded(*told)
+                self._loop,
+                name,
+                self._settings,
+                self._turns,
+                on_degraded=lambda *told: self.on_degraded(*told),
+                on_quarantined=lambda *told: self.on_quarantined(*told),
             )
         return self._hosts[name]
 
     def _switch(self, name: str, candidate: Candidate, bundle: Bundle, release: int, ready: protocol.Ready) -> None:
         del self._trials[name]
-        self._host(name).switch(bundle, release, ready, candidate)
+        self._displacing.pop(name, None)
+        self._tell_gap(name, release, self._host(name).switch(bundle, release, ready, candidate))
 
 
 def _reference(bundle: Bundle, release: int, ready: protocol.Ready) -> ModelRef:

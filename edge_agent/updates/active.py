@@ -25,7 +25,7 @@ class Owner(Protocol):
         """Tell that reports or installed releases are others now."""
 
     def busy_with(self, model: str) -> bool:
-        """Whether an update of this model is under way."""
+        """Whether a trial of another release of this model is under way, or next."""
 
 
 class ActiveModels:
@@ -88,12 +88,31 @@ class ActiveModels:
         self._fall_back(installed, failure, Event.BREACHED)
         return True
 
+    def quarantine(self, model: str, release: int, detail: str) -> None:
+        """The active release ends its workers too often: the one before takes over, if there is one."""
+        installed = self._ledger.active.get(model)
+        if self._stopped or installed is None or installed.release != release:
+            return
+        failure = Failure(Reason.QUARANTINED, detail)
+        if self._previous(model) is not None:
+            self._models.suspend(model)
+            self._fall_back(installed, failure)
+            return
+        self._note(
+            kind=NoteKind.WORKER,
+            reason=failure.reason,
+            model=model,
+            release=release,
+            detail=f"no release before it is here, so its worker is started again at ever longer intervals: {detail}",
+        )
+
     def _load(self, installed: Installed) -> None:
         model = installed.model
         if self._stopped or self._ledger.active.get(model) != installed:
             return
         if self._owner.busy_with(model):
             # Loading now would end the trial that is under way, and its outcome may make this needless.
+            self._starting.discard(model)
             self._loop.call_later(self._settings.retry_min, lambda: self._load(installed))
             return
         candidate = self.candidate(model, installed.release, installed.version, installed.digest)

@@ -79,6 +79,9 @@ class Models(Protocol):
     def activate(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
         """Swap without a gap; on failure the incumbent goes on answering."""
 
+    def suspend(self, model: str) -> None:
+        """Stop answering, because the release is broken; a test of another one goes on."""
+
     def deactivate(self, model: str) -> None:
         """Stop answering; windows for this model wait."""
 

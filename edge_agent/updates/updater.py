@@ -134,6 +134,11 @@ class Updater:
         for timer in self._backing_off.values():
             timer.cancel()
 
+    def quarantine(self, model: str, release: int, detail: str) -> None:
+        """A release that answers has ended its workers too often, says the inference room."""
+        self._watching.stop_probation(model)
+        self._active.quarantine(model, release, detail)
+
     def on_desired(self, desired: Desired) -> bool:
         """Take in a desired state; returns False for one that is not newer than the last."""
         if desired.revision <= self._ledger.revision:
@@ -340,6 +345,10 @@ class Updater:
         if record.file:
             Path(record.file).unlink(missing_ok=True)
             record.file = ""
+        if self._active.is_loading(record.model):
+            # Both are trials of one model, and a later one ends the one before it.
+            self._guard = self._loop.call_later(self._settings.retry_min, lambda: self._run_test(record))
+            return
         candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
         if candidate is None:
             self._retry(record, Failure(Reason.BUNDLE_INVALID, "the unpacked bundle is gone"))
@@ -368,7 +377,8 @@ class Updater:
 
     def _run_shadow(self, record: UpdateRecord) -> None:
         if not self._watching.shadow(record):
-            self._retry(record, Failure(Reason.LOAD_FAILED, "the candidate's worker has ended"))
+            # It has the incumbent's place already, or its worker has ended: the switch tries it anew.
+            self._move(record, Event.SHADOWED, self._run_activate)
 
     def shadowed(self, record: UpdateRecord) -> None:
         """The candidate has done well beside the incumbent."""
@@ -534,8 +544,9 @@ class Updater:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def busy_with(self, model: str) -> bool:
-        """Whether an update of this model is under way."""
-        return self._current is not None and self._current.model == model
+        """Whether a trial of another release of this model is under way, or next."""
+        current = self._current
+        return current is not None and current.model == model and current.state in (State.TESTING, State.ACTIVATING)
 
     def changed(self) -> None:
         """Tell that `reports()`, `installed()` or `revision` is another now."""

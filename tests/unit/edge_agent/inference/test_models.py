@@ -302,3 +302,72 @@ def test_a_model_whose_provider_is_missing_is_refused_unless_it_may_degrade(loop
         assert "coreml: " in outcome.detail
     finally:
         models.stop()
+
+
+def test_a_release_whose_workers_end_over_different_inputs_is_told_once(loop: Loop, tmp_path: Path, make_bundle: Any) -> None:
+    python = flawed_python(tmp_path, "os.kill(os.getpid(), 11)")
+    models = Models(loop, InferenceSettings(max_batch=1, deadline=20.0, max_crashes=2, python={"onnx": python}))
+    told: list[Any] = []
+    models.on_quarantined = lambda *quarantined: told.append(quarantined)
+    activate(loop, models, make_bundle(), 3)
+    answers: list[Any] = []
+    models.submit("leak", window(666, 666), answers.append)
+    wait(loop, answers)
+    assert not told
+    assert not models.stats()[0].quarantined
+    for number in (1, 2):
+        models.submit("leak", window(number, 666), answers.append)
+    wait(loop, answers, 3)
+    assert loop.run_until(lambda: bool(told), 20)
+    assert [(name, release) for name, release, _ in told] == [("leak", 3)]
+    assert "3 different causes" in told[0][2]
+    assert models.stats()[0].quarantined
+    models.submit("leak", window(1, 1), answers.append)
+    assert isinstance(wait(loop, answers, 4), Answer)
+    models.stop()
+
+
+def test_a_swap_that_does_not_fit_unloads_the_incumbent_first_and_loses_nothing(loop: Loop, make_bundle: Any) -> None:
+    models = Models(loop, InferenceSettings(max_batch=8, deadline=20.0, memory_budget=1))
+    gaps: list[Any] = []
+    models.on_gap = lambda *gap: gaps.append(gap)
+    activate(loop, models, make_bundle())
+    first = models.stats()[0].pid
+    assert first is not None
+    candidate = make_bundle(version="2.0.0")
+    answers: list[Any] = []
+    outcomes: list[Any] = []
+    for number in range(100):
+        models.submit("leak", window(number, number), answers.append)
+        if number == 50:
+            models.test(candidate, 2, 60, outcomes.append)
+            assert models.stats()[0].pid is None
+    assert isinstance(wait(loop, outcomes), ModelRef)
+    assert not support.alive(first)
+    assert not models.shadow("leak", answers.append)
+    activate(loop, models, candidate, 2)
+    wait(loop, answers, 100)
+    assert [answer.scores[0] for answer in answers] == [3.0 * number for number in range(100)]
+    assert answers[-1].model.release == 2
+    assert [(name, release) for name, release, _ in gaps] == [("leak", 2)]
+    assert "no answer for" in gaps[0][2]
+    models.stop()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_incumbent_that_made_room_for_nothing_comes_back(loop: Loop, make_bundle: Any, cancelled: bool) -> None:
+    models = Models(loop, InferenceSettings(max_batch=8, deadline=20.0, memory_budget=1))
+    gaps: list[Any] = []
+    models.on_gap = lambda *gap: gaps.append(gap)
+    activate(loop, models, make_bundle())
+    answers: list[Any] = []
+    outcomes: list[Any] = []
+    models.test(make_bundle(golden=[support.GOLDEN[0] | {"scores": [1.0]}], version="2.0.0"), 2, 60, outcomes.append)
+    models.submit("leak", window(1, 1), answers.append)
+    if cancelled:
+        models.cancel_test("leak")
+    else:
+        assert wait(loop, outcomes).reason is Reason.GOLDEN_MISMATCH
+    assert wait(loop, answers).model.release == 1
+    assert len(gaps) == 1
+    models.stop()
