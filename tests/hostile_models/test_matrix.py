@@ -29,6 +29,8 @@ EVENTS = 20
 """For each hostile pipeline; one of them makes the model strike."""
 QUIET = 50
 """Events of the healthy pipeline that are answered before and after each strike."""
+AGAIN_AND_AGAIN = "again_and_again"
+"""A model that crashes over many inputs, with a harmless release from before."""
 MEANWHILE = 30
 """The same while it strikes, at least."""
 PATIENCE = 60.0
@@ -74,6 +76,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, mosquitto: Callable[..
     for name, make in runtime.loads.items():
         incumbents[name] = Release(runtime.format, runtime.files.harmless())
         kept[name] = Release(runtime.format, make())
+    incumbents[AGAIN_AND_AGAIN] = Release(runtime.format, runtime.runs["crash"]())
+    kept[AGAIN_AND_AGAIN] = Release(runtime.format, runtime.files.harmless())
     install(tmp_path / "state", incumbents, kept)
     site = mosquitto(USERS)
     farm = Farm(site.port)
@@ -101,7 +105,11 @@ def test_a_hostile_model_costs_its_own_inputs_and_its_own_update_alone(world: Wo
         lines.append((f"{name}: an input", start, struck_until(farm, start)))
         letters.update([struck])
         be_quiet(farm)
-    desired = dict.fromkeys([HEALTHY, *world.runtime.runs, *world.runtime.loads], INCUMBENT)
+    start = time.monotonic()
+    letters.update(strike_until_quarantined(world))
+    lines.append((f"{AGAIN_AND_AGAIN}: inputs", start, struck_until(farm, start)))
+    be_quiet(farm)
+    desired = dict.fromkeys([HEALTHY, *world.runtime.runs, *world.runtime.loads, AGAIN_AND_AGAIN], INCUMBENT)
     details = []
     for name in REFUSALS:
         if name not in desired:
@@ -120,7 +128,8 @@ def test_a_hostile_model_costs_its_own_inputs_and_its_own_update_alone(world: Wo
     for name, answers in farm.results.items():
         assert Counter(len(answer) for answer in answers.values()) == {1: len(answers)}, f"{name}: results were repeated"
         assert {event: answer[0].score for event, answer in answers.items()} == {event: farm.sums[event] for event in answers}
-        assert {answer[0].release for answer in answers.values()} == {INCUMBENT}
+        others = {TRIED} if name == AGAIN_AND_AGAIN else set()
+        assert {answer[0].release for answer in answers.values()} == {INCUMBENT} | others
     counters = device.status()["counters"]
     assert counters["loop_errors"] == 0
     report(world, lines)
@@ -162,6 +171,26 @@ def strike_by_input(world: World, name: str) -> tuple[str, str, str]:
     assert found[0] == name
     assert found[1] in LETTERS[name]
     return found
+
+
+def strike_until_quarantined(world: World) -> list[tuple[str, str, str]]:
+    """Every other event makes the model crash, until the release from before takes over; returns what became a letter."""
+    device, farm = world.device, world.farm
+    for number in range(2 * EVENTS):
+        farm.publish(AGAIN_AND_AGAIN, HARM if number % 2 else float(number), 2.0)
+    until(lambda: device.release_of(AGAIN_AND_AGAIN) == TRIED, f"{AGAIN_AND_AGAIN}: the release from before answers", PATIENCE)
+
+    def left() -> set[str]:
+        return farm.unanswered(AGAIN_AND_AGAIN) - {event for _, _, event in device.letters()}
+
+    until(lambda: not left(), lambda: f"{AGAIN_AND_AGAIN}: {left()} left", PATIENCE)
+    letters = [found for found in device.letters() if found[0] == AGAIN_AND_AGAIN]
+    assert {event for _, _, event in letters} == farm.unanswered(AGAIN_AND_AGAIN)
+    assert {reason for _, reason, _ in letters} == {"poison_input"}
+    assert 0 < len(letters) < EVENTS
+    update = device.update_of(AGAIN_AND_AGAIN)
+    assert (update["state"], update["reason"]) == ("rolled_back", "quarantined")
+    return letters
 
 
 def strike_by_update(world: World, name: str, desired: dict[str, int]) -> str:
