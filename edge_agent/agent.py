@@ -292,6 +292,7 @@ class Agent:
                     "quarantined": item.quarantined,
                     "mode": item.mode.name.lower(),
                     "mode_detail": item.mode_detail,
+                    "sandbox": item.sandbox,
                 }
                 for item in self.models.stats()
             ],

@@ -22,6 +22,7 @@ def render(status: dict[str, Any]) -> str:
         f"queue     {queue['pipeline']}: {queue['waiting']} windows wait, {queue['policy']} beyond {queue['max_windows']}"
         for queue in status["queues"]
     ]
+    lines += _sandboxes(status["workers"])
     health = status.get("health")
     if health:
         temperature = health.get("temperature_celsius")
@@ -67,6 +68,15 @@ def _worker(item: dict[str, Any]) -> tuple[str, ...]:
     mode = "quarantined" if item["quarantined"] else item["mode"]
     mode += f": {item['mode_detail']}" if item["mode_detail"] else ""
     return item["model"], str(item["queue"]), batches, mode
+
+
+def _sandboxes(workers: list[dict[str, Any]]) -> list[str]:
+    """One line for those that are held by the same means; they rarely differ."""
+    held: dict[tuple[str, ...], list[str]] = {}
+    for item in workers:
+        if item["sandbox"] is not None:
+            held.setdefault(tuple(item["sandbox"]), []).append(item["model"])
+    return [f"sandbox   {', '.join(models)}: {' '.join(words) or 'none'}" for words, models in held.items()]
 
 
 def _duration(seconds: float) -> str:

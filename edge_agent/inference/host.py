@@ -50,6 +50,8 @@ class ModelStats:
     pid: int | None
     provider: str | None
     degraded: str | None
+    sandbox: tuple[str, ...] | None
+    """What of the worker's sandbox is in force; None while no worker has told."""
     last_failure: Failure | None
     quarantined: bool
     """The release ends its workers too often, and nothing has taken over from it."""
@@ -252,6 +254,7 @@ class ModelHost:
             pid=self._worker.pid if self._worker is not None else None,
             provider=self.reference.provider if self.reference is not None else None,
             degraded=self.degraded if self.reference is not None else None,
+            sandbox=self._worker.ready.sandbox if self._worker is not None and self._worker.ready is not None else None,
             last_failure=self.last_failure,
             quarantined=self._crashes.is_too_many(self._clock()),
             batching=self._batching.state,

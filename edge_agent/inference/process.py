@@ -15,7 +15,7 @@ from pathlib import Path
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Failure, ModelInput, Scored, TensorValue
 from edge_agent.inference.bundle_store import Bundle, hex_of
-from edge_agent.inference.run_plan import RunPlan
+from edge_agent.inference.run_plan import RunPlan, cpu_seconds
 from edge_agent.inference.shared_memory import SharedMemory
 from edge_agent.loop import Loop, Timer
 from fleet_contract.manifest import InputKind, Manifest, Tensor
@@ -73,6 +73,7 @@ def load_request(bundle: Bundle, plan: RunPlan) -> protocol.Load:
         require=plan.require,
         on_missing=plan.on_missing.value,
         delegates=plan.delegates,
+        cpu_seconds=cpu_seconds(plan, os.cpu_count() or 1),
         engine_cache=None if plan.engine_cache is None else f"{plan.engine_cache}/{hex_of(bundle.digest)}",
         inputs=tuple(item.name for item in manifest.inputs),
         features=tuple({"op": item.op, "input": item.input, "args": item.args} for item in manifest.features),

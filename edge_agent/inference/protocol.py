@@ -102,6 +102,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """`fail` or `degrade`: what becomes of the model when none of `require` or `delegates` works."""
     engine_cache: str | None = None
     """A folder of this model's own that a provider may keep what it compiles in; None: it compiles at each start."""
+    cpu_seconds: int = 0
+    """CPU time that the worker has from here on; answers renew it; 0 is no limit."""
     delegates: tuple[str, ...] = ()
     inputs: tuple[str, ...]
     """Names of the window's inputs, in the order of `Run`."""
@@ -126,7 +128,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     degraded: str | None = None
     """Why the CPU runs a model that another provider was required for; None where nothing is missing."""
     sandbox: tuple[str, ...] = ()
-    """What holds the worker beside its limits, as far as this kernel allows it."""
+    """What of the sandbox is in force, in the words of `worker/sandbox.py`."""
     runtime_version: str
 
 

@@ -1,8 +1,12 @@
 """How one model's worker is run: the device's settings with the model's own over them."""
 
+import math
 from dataclasses import dataclass
 
 from edge_agent.settings import InferenceSettings, ModelSettings, OnMissing
+
+_KILL_SECONDS = 5.0
+"""More than a late worker has left after its deadline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +49,8 @@ def resolve(settings: InferenceSettings, model: str, runtime: str) -> RunPlan:
         delegates=own.delegates,
         engine_cache=settings.engine_cache,
     )
+
+
+def cpu_seconds(plan: RunPlan, cores: int) -> int:
+    """The CPU time that a worker is allowed, renewed where less than half is left: so half is more than one batch can use."""
+    return math.ceil(2 * cores * (max(plan.deadline, plan.load_timeout) + _KILL_SECONDS))

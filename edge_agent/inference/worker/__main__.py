@@ -5,11 +5,7 @@ shared memory that is written and that is read.
 """
 
 import contextlib
-import ctypes
 import hashlib
-import os
-import resource
-import signal
 import socket
 import sys
 import time
@@ -18,27 +14,11 @@ import msgspec
 
 from edge_agent.inference import protocol
 from edge_agent.inference.shared_memory import SharedMemory
+from edge_agent.inference.worker import sandbox
 from edge_agent.inference.worker.cancelling import Cancelling
+from edge_agent.inference.worker.limits import CpuAllowance, limit
 
-_PR_SET_PDEATHSIG = 1
 _CHUNK = 1024 * 1024
-_MAX_FILES = 64
-
-
-def limit(memory_bytes: int, parent: int) -> None:
-    """No core dumps (they hold people's data), few descriptors, bounded memory, and no life without the daemon."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_FILES, _MAX_FILES))
-    # What it writes into shared memory is no part of its address space.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (protocol.MAX_FRAME_BYTES, protocol.MAX_FRAME_BYTES))
-    if memory_bytes:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(0)  # the daemon ended before the line above could take effect
-    # Terminal keys and the service manager's SIGTERM go to the whole group; the daemon decides when a worker ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def read_bundle_files(load: protocol.Load) -> "tuple[str, bytes, bytes]":
@@ -69,7 +49,7 @@ def read_bundle_files(load: protocol.Load) -> "tuple[str, bytes, bytes]":
 def serve(connection: socket.socket, cancel_descriptor: int, memory: SharedMemory) -> None:
     """Answer frames until the other side closes."""
     reader = protocol.Reader(memory)
-    scorer = cancelling = None
+    scorer = cancelling = cpu = None
     while True:
         data = connection.recv(_CHUNK)
         if not data:
@@ -81,25 +61,29 @@ def serve(connection: socket.socket, cancel_descriptor: int, memory: SharedMemor
                 break
             header, body = frame
             if isinstance(header, protocol.Load):
+                cpu = CpuAllowance(header.cpu_seconds)
                 scorer = _load(connection, header)
                 if scorer is None:
                     return
                 cancelling = Cancelling(cancel_descriptor, scorer.cancel)
                 cancelling.start()
-            elif isinstance(header, protocol.Run) and scorer is not None and cancelling is not None:
+            elif isinstance(header, protocol.Run) and scorer is not None and cancelling is not None and cpu is not None:
                 cancelling.begin(header.number)
                 begun = time.monotonic()
                 answer, parts = scorer.answer(header, body)
                 cancelling.end()
                 answer = msgspec.structs.replace(answer, seconds=time.monotonic() - begun)
                 connection.sendall(protocol.pack(answer, parts, memory))
+                cpu.renew()
                 del header, body, frame, answer, parts  # large ones would stay until the next batch comes
             else:
                 raise protocol.ProtocolError(f"{type(header).__name__} is out of place")
 
 
 def _load(connection: socket.socket, load: protocol.Load):  # type: ignore[no-untyped-def]
-    # Imported only now: the daemon's first frame can be read while numpy is still on its way, and limits stand before it.
+    devices = sandbox.needs_devices(load.require, load.delegates)
+    in_force = sandbox.close(load.bundle, devices=devices, engine_cache=load.engine_cache)
+    # Imported only now: limits and sandbox stand before numpy, and the file that it is about to read may be anyone's.
     from edge_agent.inference.backends.port import BackendError
     from edge_agent.inference.worker.scoring import Scorer
 
@@ -121,6 +105,7 @@ def _load(connection: socket.socket, load: protocol.Load):  # type: ignore[no-un
         provider=backend.provider,
         placement=backend.placement,
         degraded=backend.degraded,
+        sandbox=in_force,
         runtime_version=backend.version,
     )
     connection.sendall(protocol.pack(ready))

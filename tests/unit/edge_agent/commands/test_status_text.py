@@ -24,6 +24,7 @@ def status(**changes: Any) -> dict[str, Any]:
 
 def worker(**changes: Any) -> dict[str, Any]:
     values = {"model": "frost", "queue": 7, "max_batch": 64, "batching": "delayed", "mode": "run", "mode_detail": None}
+    values |= {"sandbox": None, "quarantined": False}
     return values | changes
 
 
@@ -53,3 +54,15 @@ def test_why_a_model_is_degraded_is_shown_below_the_models() -> None:
     model = {"model": "pests", "version": "1.0.0", "release": 3, "provider": "CPUExecutionProvider", "digest": "sha256:ab"}
     lines = render(status(models=[{**model, "degraded": "cuda: did not start"}, {**model, "degraded": None}])).splitlines()
     assert [line for line in lines if "degraded" in line] == ["pests is degraded: cuda: did not start"]
+
+
+def test_what_holds_the_workers_is_told_once_for_those_that_are_held_alike() -> None:
+    words = ["no_new_privs", "seccomp"]
+    workers = [
+        worker(sandbox=words),
+        worker(model="loading"),
+        worker(model="bare", sandbox=[]),
+        worker(model="leak", sandbox=words),
+    ]
+    lines = [line for line in render(status(workers=workers)).splitlines() if line.startswith("sandbox")]
+    assert lines == ["sandbox   frost, leak: no_new_privs seccomp", "sandbox   bare: none"]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -10,14 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_agent.inference import process
 from edge_agent.inference.answers import ModelInput
 from edge_agent.inference.process import WorkerProcess
-from edge_agent.inference.run_plan import resolve
+from edge_agent.inference.run_plan import cpu_seconds, resolve
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
+from models.tflite_writer import Activation, Dense, write_dense
 
 _spec = importlib.util.spec_from_file_location("inference_conftest", Path(__file__).with_name("conftest.py"))
 assert _spec is not None
@@ -46,6 +49,55 @@ def test_the_kernel_holds_a_worker_to_its_limits(loop: Loop, settings: Inference
     assert rows["Max address space"][0] == str(settings.memory_bytes)
     assert rows["Max core file size"][0] == "0"
     assert rows["Max open files"][0] == "64"
+    allowed = cpu_seconds(resolve(settings, "leak", "onnx"), os.cpu_count() or 1)
+    assert allowed <= int(rows["Max cpu time"][0]) <= allowed + 10
+    assert rows["Max cpu time"][1] == "unlimited"
+    stop(loop, worker)
+
+
+def test_cpu_time_is_renewed_while_a_worker_answers(
+    loop: Loop, settings: InferenceSettings, make_bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "cpu_seconds", lambda plan, cores: 2)
+    worker = start(loop, make_bundle(), settings)
+    first = resource.prlimit(worker.pid, resource.RLIMIT_CPU)[0]
+    item = ModelInput({"flow": [1.0] * 200_000}, [float(n) for n in range(200_000)])
+    end = time.monotonic() + 120
+    while resource.prlimit(worker.pid, resource.RLIMIT_CPU)[0] < first + 2:
+        assert time.monotonic() < end
+        worker.run([item] * 8, 60.0, lambda results: None)
+        assert loop.run_until(lambda: not worker.busy, 60)
+    stop(loop, worker)
+
+
+HELD = {"no_new_privs", "seccomp", "no_network", "read_only"}
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "ai_edge_litert", "tflite_runtime"])
+def test_each_runtime_answers_in_the_sandbox_with_two_threads(
+    package: str, loop: Loop, make_bundle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if package == "tflite_runtime":
+        # The other one would be taken first.
+        (tmp_path / "hidden" / "ai_edge_litert").mkdir(parents=True)
+        (tmp_path / "hidden" / "ai_edge_litert" / "__init__.py").write_text("raise ImportError('hidden')")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hidden"))
+    weights = np.array([[2.0, 1.0]], np.float32)
+    if package == "onnxruntime":
+        bundle = make_bundle()
+    else:
+        model = write_dense([Dense(weights, np.zeros(1, np.float32), Activation.NONE)])
+        bundle = make_bundle(model=model, runtime="tflite")
+    worker = start(loop, bundle, InferenceSettings(threads=2))
+    assert worker.ready is not None
+    assert set(worker.ready.sandbox) >= HELD
+    assert worker.ready.runtime_version.startswith(package.replace("_", "-")) is (package != "onnxruntime")
+    answers: list[Any] = []
+    worker.run([ModelInput({"flow": [1.0, 3.0]}, [0.0, 1.0])] * 8, 20.0, answers.extend)
+    assert loop.run_until(lambda: bool(answers), 20)
+    assert answers == [(8.0,)] * 8
+    # one that the daemon's words to stop come to, and one of the runtime's
+    assert len(list(Path(f"/proc/{worker.pid}/task").iterdir())) >= 3
     stop(loop, worker)
 
 
@@ -88,7 +140,6 @@ DAEMON = """
 import sys, pathlib
 from edge_agent.inference.bundle_store import BundleStore
 from edge_agent.inference.models import Models
-from edge_agent.inference.run_plan import resolve
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
 loop = Loop()
