@@ -113,12 +113,12 @@ class Models:
             self.on_gap(name, release, f"the incumbent was unloaded to make room ({shortage}); no answer for {seconds:.1f} s")
 
     def shadow(self, name: str, on_lost: Callable[[Failure], object]) -> bool:
-        """Let the candidate that has passed see live inputs from now on; False if it is gone, or has the incumbent's place.
+        """Let the candidate that has passed see live inputs from now on; False if it is gone, or nobody answers beside it.
 
         `on_lost` is called when its worker ends. `cancel_test` and `activate` end it.
         """
-        trial = self._trials.get(name)
-        if trial is None or trial.passed is None or self._hosts[name].displaced:
+        trial, host = self._trials.get(name), self._hosts.get(name)
+        if trial is None or trial.passed is None or host is None or host.reference is None or host.displaced:
             return False
         plan = resolve(self._settings, name, trial.bundle.manifest.runtime.value)
         self._shadows[name] = Shadow(self._loop, self._turns, trial, plan, on_lost)

@@ -88,16 +88,16 @@ class ActiveModels:
         self._fall_back(installed, failure, Event.BREACHED)
         return True
 
-    def quarantine(self, model: str, release: int, detail: str) -> None:
-        """The active release ends its workers too often: the one before takes over, if there is one."""
+    def quarantine(self, model: str, release: int, detail: str) -> bool:
+        """The active release ends its workers too often: the one before takes over. False if there is none."""
         installed = self._ledger.active.get(model)
         if self._stopped or installed is None or installed.release != release:
-            return
+            return False
         failure = Failure(Reason.QUARANTINED, detail)
         if self._previous(model) is not None:
             self._models.suspend(model)
             self._fall_back(installed, failure)
-            return
+            return True
         self._note(
             kind=NoteKind.WORKER,
             reason=failure.reason,
@@ -105,6 +105,7 @@ class ActiveModels:
             release=release,
             detail=f"no release before it is here, so its worker is started again at ever longer intervals: {detail}",
         )
+        return False
 
     def _load(self, installed: Installed) -> None:
         model = installed.model

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -33,6 +34,9 @@ from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
 
 log = logging.getLogger(__name__)
+
+TRIED: Final = (State.TESTING, State.SHADOWING, State.ACTIVATING)
+"""A worker of the candidate runs."""
 
 
 class Updater:
@@ -137,7 +141,9 @@ class Updater:
     def quarantine(self, model: str, release: int, detail: str) -> None:
         """A release that answers has ended its workers too often, says the inference room."""
         self._watching.stop_probation(model)
-        self._active.quarantine(model, release, detail)
+        gives_way = self._active.quarantine(model, release, detail)
+        if gives_way and self._current is not None and self.busy_with(model) and self._current.state is not State.ACTIVATING:
+            self._start_over(self._current)
 
     def on_desired(self, desired: Desired) -> bool:
         """Take in a desired state; returns False for one that is not newer than the last."""
@@ -377,7 +383,7 @@ class Updater:
 
     def _run_shadow(self, record: UpdateRecord) -> None:
         if not self._watching.shadow(record):
-            # It has the incumbent's place already, or its worker has ended: the switch tries it anew.
+            # There is nobody to stand beside, or its worker has ended: then the switch tries it anew.
             self._move(record, Event.SHADOWED, self._run_activate)
 
     def shadowed(self, record: UpdateRecord) -> None:
@@ -390,6 +396,15 @@ class Updater:
         if record is self._current and record.state is State.SHADOWING:
             self._models.cancel_test(record.model)
             self._end(record, Event.FAILED, failure)
+
+    def _start_over(self, record: UpdateRecord) -> None:
+        """What the candidate stands beside gives way to another: that one is loaded first, and the candidate is tried again."""
+        self._end_step()
+        self._watching.stop_shadow()
+        self._models.cancel_test(record.model)
+        self._move(record, Event.RETRY)
+        self._current = None
+        self._loop.post(self.plan)
 
     def _run_activate(self, record: UpdateRecord) -> None:
         candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
@@ -546,7 +561,7 @@ class Updater:
     def busy_with(self, model: str) -> bool:
         """Whether a trial of another release of this model is under way, or next."""
         current = self._current
-        return current is not None and current.model == model and current.state in (State.TESTING, State.ACTIVATING)
+        return current is not None and current.model == model and current.state in TRIED
 
     def changed(self) -> None:
         """Tell that `reports()`, `installed()` or `revision` is another now."""

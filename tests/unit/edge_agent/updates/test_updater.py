@@ -13,7 +13,7 @@ from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
 from edge_agent.updates.updater import Updater
 from fleet_contract.bundle import BundleError
-from fleet_contract.messages import Desired, DesiredModel, Evidence, Figures
+from fleet_contract.messages import Desired, DesiredModel, Evidence, Figures, NoteKind
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
 
@@ -179,6 +179,9 @@ class Device:
         if failure is None:
             self.running[candidate.model] = candidate.release
         self.loop.post(done, failure)
+
+    def suspend(self, model: str) -> None:
+        self.running.pop(model, None)
 
     def deactivate(self, model: str) -> None:
         self.running.pop(model, None)
@@ -527,6 +530,49 @@ def test_a_device_without_a_controller_says_so(tmp_path: Path, boot: Callable[..
 
 # ---- live inputs: shadowing and probation
 
+
+def test_a_quarantined_release_gives_way_at_once_and_is_not_tried_again(device: Device, boot: Callable[..., Device]) -> None:
+    committed(device, 1, 1)
+    committed(device, 2, 2)
+    device.updater.quarantine("frost", 1, "an answer of the release before")
+    assert device.running == {"frost": 2}
+    device.updater.quarantine("frost", 2, "6 causes")
+    assert device.running == {}
+    device.until(lambda: device.running == {"frost": 1})
+    told = device.notes[-1]
+    assert (told["reason"], told["release"], told["state"]) == (Reason.QUARANTINED, 2, State.ROLLED_BACK)
+    assert told["detail"] == "back to release 1: 6 causes"
+    jobs = len(device.jobs)
+    device.desire(3, frost=2)
+    device.until_stored()
+    again = boot()
+    again.until(lambda: again.running == {"frost": 1})
+    assert len(device.jobs) == jobs
+    assert again.jobs == []
+    committed(again, 4, 3)
+    assert again.running == {"frost": 3}
+
+
+def test_a_quarantined_release_without_one_before_it_goes_on_and_says_so(device: Device) -> None:
+    committed(device, 1, 1)
+    device.updater.quarantine("frost", 1, "6 causes")
+    assert device.running == {"frost": 1}
+    assert device.updater.reports()[0].state is State.COMMITTED
+    assert (device.notes[-1]["kind"], device.notes[-1]["reason"]) == (NoteKind.WORKER, Reason.QUARANTINED)
+    assert "no release before it" in device.notes[-1]["detail"]
+
+
+def test_the_release_before_takes_over_while_another_is_fetched(device: Device) -> None:
+    committed(device, 1, 1)
+    committed(device, 2, 2)
+    device.hang = True
+    device.desire(3, frost=3)
+    device.until(device.ended("frost", 3, State.FETCHING))
+    device.updater.quarantine("frost", 2, "6 causes")
+    device.until(lambda: device.running == {"frost": 1})
+    assert device.updater.reports()[0].state in (State.FETCHING, State.VERIFYING)
+
+
 WATCHED = {"shadow": ShadowSettings(inputs=50, time=60.0), "probation": ProbationSettings(inputs=50, time=0.0)}
 GOOD = Figures(inferences=200, p95_ms=20.0, confidence=0.9)
 SLOW = Figures(inferences=60, p95_ms=90.0, confidence=0.9)
@@ -594,6 +640,22 @@ def test_a_shadow_whose_worker_ends_is_refused(boot: Callable[..., Device]) -> N
     device.lose_shadow(Failure(Reason.WORKER_CRASHED, "SIGSEGV"))
     device.settle("frost", 2, State.REJECTED)
     assert device.notes[-1]["reason"] == Reason.WORKER_CRASHED
+
+
+def test_a_candidate_is_tried_again_beside_the_release_that_took_over(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    on_probation(device)
+    device.live["frost"] = GOOD
+    in_state(device, 2, State.COMMITTED)
+    device.evidence["frost"] = Evidence(candidate=Figures())
+    device.desire(3, frost=3)
+    in_state(device, 3, State.SHADOWING)
+    device.states.clear()
+    device.updater.quarantine("frost", 2, "6 causes")
+    device.until(lambda: device.running == {"frost": 1})
+    in_state(device, 3, State.SHADOWING)
+    assert device.running == {"frost": 1}
+    assert State.WAITING in [state for _, state in device.states]
 
 
 def on_probation(device: Device, release: int = 2) -> None:
