@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 
 from edge_agent.inference.tuned import read_tuned
 from fleet_controller.registry.bundles import build_bundle
@@ -53,6 +54,31 @@ def test_an_array_and_json_lines_are_read_alike_and_an_input_without_scores_ends
     assert values == pytest.approx(golden[0]["scores"], abs=golden[0]["tolerance"])
     assert found[0][1]["reason"] == "wrong_shape"
     assert "no scores: wrong_shape" in edge_agent(folder, "run-model", "leak-2.0.0.tar", "inputs.json").stdout
+
+
+def test_raw_tensors_get_an_output_with_its_shape(folder: Path) -> None:
+    source = folder / "adding"
+    source.mkdir()
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "rows", 2]) for name in "ab"]
+    output = helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["batch", "rows", 2])
+    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["sum"])], "adding", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (source / "model.onnx").write_bytes(model.SerializeToString())
+    (source / "model.toml").write_text(
+        'schema = 1\nname = "adding"\nversion = "1.0.0"\ntask = "sum"\nruntime = "onnx"\nfile = "model.onnx"\n'
+        'golden = "golden.json"\nlicence = "Apache-2.0"\nkind = "tensor"\n'
+        'input_tensors = [{ name = "a", dtype = "float32", shape = [-1, -1, 2] },'
+        ' { name = "b", dtype = "float32", shape = [-1, -1, 2] }]\n'
+        'output_tensor = { name = "sum", dtype = "float32", shape = [-1, -1, 2] }\n'
+    )
+    one, two = ({"dtype": "float32", "shape": [1, 2], "values": [values]} for values in ([1, 2], [10, 20]))
+    question = {"tensors": {"a": one, "b": two}}
+    (source / "golden.json").write_text(json.dumps([{**question, "scores": [11, 22]}]))
+    build_bundle(source, folder / "adding.tar")
+    done = edge_agent(folder, "run-model", "adding.tar", "-", "-o", "json", given=json.dumps(question))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["answers"] == [{"shape": [1, 2], "scores": [11.0, 22.0]}]
+    assert "1: OUTPUT [1, 2]" in edge_agent(folder, "run-model", "adding.tar", "-", given=json.dumps(question)).stdout
 
 
 @pytest.mark.parametrize(
