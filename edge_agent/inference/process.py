@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -145,6 +146,10 @@ class WorkerProcess:
         loop.add_reader(ours.fileno(), self._readable)
         loop.add_reader(self._pidfd, self._exited)
         self._timer: Timer | None = None
+        self._due = math.inf
+        """When the batch under way is late, on the monotonic clock."""
+        self._watch: Timer | None = None
+        """Wakes up when the batch was due that it was set for. One for many batches: each has its deadline, few come to it."""
         self._release_timer: Timer | None = None
         self._arm(plan.load_timeout, Reason.LOAD_FAILED, f"the model was not loaded within {plan.load_timeout:g} s")
         self._send(protocol.pack(load_request(bundle, plan)))
@@ -178,9 +183,20 @@ class WorkerProcess:
             self._run_less(items, deadline, done, str(error))
             return
         self._waiting = (self._number, len(items), done)
-        self._disarm()
-        self._timer = self._loop.call_later(deadline, lambda: self._cancel(deadline))
+        self._due = time.monotonic() + deadline
+        if self._watch is None:
+            self._watch = self._loop.call_later(deadline, lambda: self._look(deadline))
         self._send(frame)
+
+    def _look(self, deadline: float) -> None:
+        self._watch = None
+        if self._waiting is None or self._due == math.inf:
+            return
+        left = self._due - time.monotonic()
+        if left > 0:
+            self._watch = self._loop.call_later(left, lambda: self._look(deadline))
+        else:
+            self._cancel(deadline)
 
     def _run_less(
         self, items: Sequence[ModelInput], deadline: float, done: Callable[[list[Scored]], object], trouble: str
@@ -315,6 +331,7 @@ class WorkerProcess:
         self._timer = self._loop.call_later(delay, lambda: self._condemn(Failure(reason, text)))
 
     def _disarm(self) -> None:
+        self._due = math.inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -167,6 +167,7 @@ def flawed(self, window, times, text):
     if float(window["flow"][-1]) == 666: {flaw}
     return inner(self, window, times, text)
 feature_feeds.FeatureFeeds._vector = flawed
+feature_feeds.WholeWindows = lambda *_: types.SimpleNamespace(usable=False)
 sys.argv = sys.argv[1:]
 runpy.run_module("edge_agent.inference.worker", run_name="__main__", alter_sys=True)
 """
