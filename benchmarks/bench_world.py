@@ -229,32 +229,44 @@ def make_model(path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def install_model(state_dir: Path, model: Path) -> None:
-    """Put the model into the agent's state folder as an update would have."""
+def write_bundle(folder: Path, name: str, model: Path, manifest: str, golden: dict[str, Any]) -> Path:
+    """A bundle's tar; `manifest` names the file `model.onnx`."""
+    source = folder / f"{name}-source"
+    source.mkdir(parents=True)
+    shutil.copy(model, source / "model.onnx")
+    (source / "golden.json").write_text(json.dumps([golden]))
+    (source / "model.toml").write_text(manifest)
+    path = folder / f"{name}.tar"
+    with tarfile.open(path, "w") as tar:
+        for entry in sorted(source.iterdir()):
+            tar.add(entry, entry.name)
+    shutil.rmtree(source)
+    return path
+
+
+def make_bundle(folder: Path, name: str, model: Path) -> Path:
+    """The model of `make_model` as a bundle that takes the last of four readings."""
     import numpy as np
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     score = float(session.run(None, {"features": np.array([[1, 2, 3, 4]], np.float32)})[0][0, 0])
-    folder = state_dir / "source"
-    folder.mkdir(parents=True)
-    shutil.copy(model, folder / "bench.onnx")
-    (folder / "golden.json").write_text(
-        json.dumps([{"window": {"a": [1], "b": [2], "c": [3], "d": [4]}, "scores": [score], "tolerance": 0.001}])
-    )
     features = ", ".join(f'{{ op = "last", input = "{name}" }}' for name in "abcd")
     inputs = ", ".join(f'{{ name = "{name}" }}' for name in "abcd")
-    (folder / "model.toml").write_text(
-        f'schema = 1\nname = "{MODEL}"\nversion = "1.0.0"\ntask = "anomaly"\nruntime = "onnx"\nfile = "bench.onnx"\n'
+    manifest = (
+        f'schema = 1\nname = "{name}"\nversion = "1.0.0"\ntask = "anomaly"\nruntime = "onnx"\nfile = "model.onnx"\n'
         f'golden = "golden.json"\nkind = "window"\ninputs = [{inputs}]\nfeatures = [{features}]\nlicence = "Apache-2.0"\n'
         'input_tensor = { name = "features", dtype = "float32", shape = [-1, 4] }\n'
         'output_tensor = { name = "scores", dtype = "float32", shape = [-1, 1] }\n'
     )
+    golden = {"window": {"a": [1], "b": [2], "c": [3], "d": [4]}, "scores": [score], "tolerance": 0.001}
+    return write_bundle(folder, name, model, manifest, golden)
+
+
+def install_model(state_dir: Path, model: Path) -> None:
+    """Put the model into the agent's state folder as an update would have."""
     bundles = BundleStore(state_dir / "models")
-    tar_path = bundles.incoming() / "bench.tar"
-    with tarfile.open(tar_path, "w") as tar:
-        for entry in sorted(folder.iterdir()):
-            tar.add(entry, entry.name)
+    tar_path = make_bundle(bundles.incoming(), MODEL, model)
     digest = "sha256:" + hashlib.sha256(tar_path.read_bytes()).hexdigest()
     bundles.add(tar_path, digest)
     store = Store(state_dir / "agent.db", StoreSettings(), lambda call, *arguments: call(*arguments))
