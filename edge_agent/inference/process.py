@@ -18,6 +18,7 @@ from edge_agent.inference.answers import Failure, ModelInput, Scored, TensorValu
 from edge_agent.inference.bundle_store import Bundle, hex_of
 from edge_agent.inference.run_plan import RunPlan, cpu_seconds
 from edge_agent.inference.shared_memory import SharedMemory
+from edge_agent.inference.worker_output import WorkerOutput
 from edge_agent.loop import Loop, Timer
 from fleet_contract.manifest import InputKind, Manifest, Tensor
 from fleet_contract.reasons import Reason
@@ -129,6 +130,8 @@ class WorkerProcess:
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                bufsize=0,
                 env=child_environment(plan.threads),
                 cwd="/",
             )
@@ -143,6 +146,10 @@ class WorkerProcess:
         self._socket = ours
         ours.setblocking(False)
         self._pidfd = os.pidfd_open(self._process.pid)
+        if self._process.stderr is None:
+            raise RuntimeError("a pipe was asked for")
+        os.set_blocking(self._process.stderr.fileno(), False)
+        self._output = WorkerOutput(loop, self._process.stderr, bundle.manifest.name, self._process.pid)
         loop.add_reader(ours.fileno(), self._readable)
         loop.add_reader(self._pidfd, self._exited)
         self._timer: Timer | None = None
@@ -310,6 +317,7 @@ class WorkerProcess:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         code = self._process.wait()
+        self._output.close()
         if self._socket.fileno() >= 0:
             self._readable()  # an answer that was sent before the end counts
         self._disarm()

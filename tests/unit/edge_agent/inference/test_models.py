@@ -11,6 +11,7 @@ import pytest
 
 from edge_agent.inference.answers import Answer, Failure, ModelInput
 from edge_agent.inference.models import Models
+from edge_agent.inference.worker_output import BURST
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings, ModelSettings, OnMissing
 from fleet_contract.messages import ModelRef
@@ -226,6 +227,24 @@ def test_a_candidate_that_never_answers_its_golden_samples_is_late(loop: Loop, m
     bundle = make_bundle(support.endless_onnx(), golden=[{"window": {"flow": [666, 666]}, "times": [0, 1], "scores": [1998]}])
     assert activate(loop, models, bundle).reason is Reason.DEADLINE_EXCEEDED
     models.stop()
+
+
+def test_what_a_worker_prints_goes_to_the_log_in_bounds(
+    loop: Loop, tmp_path: Path, make_bundle: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = Models(loop, InferenceSettings(python={"onnx": flawed_python(tmp_path, 'os.write(2, b"x" * 99 + b"\\n" * 9999)')}))
+    activate(loop, models, make_bundle())
+    answers: list[Any] = []
+    models.submit("leak", window(666, 666), answers.append)
+    assert wait(loop, answers).scores == (1998.0,)
+    assert loop.run_until(lambda: any(record.getMessage() == "a worker says" for record in caplog.records), 30)
+    pid = models.stats()[0].pid
+    models.stop()
+    assert loop.run_until(lambda: not support.alive(pid), 10)
+    lines = [record.__dict__["text"] for record in caplog.records if record.getMessage() == "a worker says"]
+    assert lines[0] == "x" * 99
+    assert len(lines) == BURST
+    assert [record.__dict__["lines"] for record in caplog.records if "not shown" in record.getMessage()] == [9999 - BURST]
 
 
 def test_a_candidate_that_hangs_is_refused_after_its_time(loop: Loop, tmp_path: Path, make_bundle: Any) -> None:
