@@ -79,12 +79,15 @@ class Ours:
 
     def in_batches(self, seconds: float) -> dict[str, float]:
         """With inputs always waiting, so that the room makes batches of them."""
-        done = 0
+        done, asked, going_on = 0, self._waiting, True
 
         def answered(answer: Answer | Failure) -> None:
-            nonlocal done
+            nonlocal done, asked
             done += isinstance(answer, Answer)
-            submit(name, question, answered)
+            if going_on:
+                submit(name, question, answered)
+            else:
+                asked -= 1
 
         submit, name, question = self._models.submit, self._subject.name, self._subject.question
         for _ in range(self._waiting):
@@ -92,7 +95,10 @@ class Ours:
         self._loop.run_until(lambda: False, 0.5)
         first, began = done, time.perf_counter()
         self._loop.run_until(lambda: False, seconds)
-        return {"per_second": (done - first) / (time.perf_counter() - began)}
+        rate = (done - first) / (time.perf_counter() - began)
+        going_on = False  # or this round's questions would go on in the next one, uncounted
+        self._loop.run_until(lambda: not asked, 60.0)
+        return {"per_second": rate}
 
 
 def bare(subject: Subject, folder: Path, batch: int) -> dict[str, float]:
