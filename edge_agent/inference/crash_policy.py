@@ -3,15 +3,17 @@
 One input that ends its worker twice is a dead letter, and no more is said of the release. A release that ends workers over
 *different* inputs, or with none at all, is itself at fault. What counts within a sliding window of time is
 
-- each input that was alone in a worker that ended, or that missed its deadline there, once, however often it was tried;
-- each end over a batch whose inputs did nothing when they were tried alone: until they are, the batch counts too, and
-  is forgotten when one of them turns out to be the cause;
+- each content of an input that was alone in a worker that ended, or that was late there, once, however often it came;
+- each end over a batch whose inputs did nothing when they were tried alone: until they are, the batch counts too, unless a
+  content in it is known already, and is forgotten when one of them turns out to be the cause;
 - each end without an input: while the model was loaded, or idle.
 """
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from edge_agent.inference.answers import ModelInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,14 @@ class _End:
 
     time: float
     inputs: frozenset[int]
-    """The numbers of those that the worker had."""
+    """The contents that the worker had."""
+
+
+def content_of(item: ModelInput) -> int:
+    """What an input is known by: its values without their times, so that a sensor that repeats a reading repeats a content."""
+    values = tuple((name, tuple(column)) for name, column in sorted(item.values.items()))
+    tensors = tuple((name, part.dtype, part.shape, bytes(part.data)) for name, part in sorted(item.tensors.items()))
+    return hash((values, item.text, tensors))
 
 
 class CrashPolicy:
@@ -35,8 +44,11 @@ class CrashPolicy:
         self._ends: deque[_End] = deque()
 
     def note(self, now: float, inputs: Iterable[int] = ()) -> None:
-        """A worker ended at `now` (seconds on a monotonic clock), or was late, over the inputs of these numbers."""
+        """A worker ended at `now` (seconds on a monotonic clock), or was late, over inputs of these contents."""
         had = frozenset(inputs)
+        known = next((end.inputs for end in self._ends if len(end.inputs) == 1 and end.inputs <= had), None)
+        if known is not None:
+            had = known
         if len(had) == 1:
             # What it did before, alone or in a batch, has the same cause.
             self._ends = deque(end for end in self._ends if not end.inputs & had)

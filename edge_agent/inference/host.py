@@ -1,6 +1,5 @@
 """One model at work: its queue, its worker, and what happens when the worker dies. Answers leave in the order of the inputs."""
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from edge_agent.inference.answers import Answer, Done, Failure, ModelInput, Scor
 from edge_agent.inference.batching import Batching, BatchState
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
-from edge_agent.inference.crash_policy import CrashPolicy
+from edge_agent.inference.crash_policy import CrashPolicy, content_of
 from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.input_queue import InputQueue, Lane, Pending
 from edge_agent.inference.process import WorkerProcess
@@ -100,7 +99,6 @@ class ModelHost:
         self._on_quarantined = on_quarantined
         self._crashes = CrashPolicy(settings.max_crashes, settings.crash_window)
         self._crash_told = False
-        self._numbers = itertools.count(1)
         self._batching = Batching(1, 0.0)
         self._queue = InputQueue(self._tell_dropped)
         self._flight: list[Pending] = []
@@ -474,11 +472,11 @@ class ModelHost:
         """Blame the release, and tell once when it has had enough."""
         for entry in flight:
             if entry.blamed_by is not self._crashes:
-                entry.blamed_by, entry.crashes, entry.number = self._crashes, 0, next(self._numbers)
+                entry.blamed_by, entry.crashes = self._crashes, 0
         if failure.reason is Reason.DEADLINE_EXCEEDED and len(flight) > 1:
             return  # the batch may be too large for the deadline; each of its inputs alone will tell
         now = self._clock()
-        self._crashes.note(now, [entry.number for entry in flight])
+        self._crashes.note(now, [content_of(entry.item) for entry in flight if entry.item is not None])
         if self._crash_told or not self._crashes.is_too_many(now):
             return
         self._crash_told = True

@@ -70,8 +70,6 @@ class Pending:
     """Of workers that had this input alone, and deadlines that it missed so. In a batch nobody knows whose fault it was."""
     blamed_by: CrashPolicy | None = None
     """Of the release that `crashes` counts for."""
-    number: int = 0
-    """Its name in `blamed_by`, above 0."""
     told: bool = False
     """Dropped, and its `done` was called."""
 

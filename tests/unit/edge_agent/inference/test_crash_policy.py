@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.inference.crash_policy import CrashPolicy
+from edge_agent.inference.answers import ModelInput, TensorValue
+from edge_agent.inference.crash_policy import CrashPolicy, content_of
 
 Note = tuple[float, tuple[int, ...]]
 
@@ -27,6 +28,8 @@ def policy(*notes: Note, most: int = 2, window: float = 60.0) -> CrashPolicy:
         ([(0.0, (1, 2, 3))], 1),
         ([(0.0, (1, 2, 3)), (1.0, (2,))], 1),
         ([(0.0, (1, 2, 3)), (1.0, (4,))], 2),
+        ([(0.0, (2,)), (1.0, (1, 2, 3))], 1),
+        ([(0.0, (2,)), (59.0, (1, 2, 3)), (70.0, (4,))], 2),
         ([(0.0, (1,)), (61.0, (2,))], 1),
     ],
 )
@@ -49,3 +52,17 @@ def test_a_policy_of_zero_bears_everything() -> None:
 def test_what_is_remembered_is_bounded(ends: list[list[int]]) -> None:
     crashes = policy(*((float(number), tuple(inputs)) for number, inputs in enumerate(ends)), window=1e9)
     assert len(crashes._ends) <= 3
+
+
+def test_a_content_is_the_values_whenever_they_came() -> None:
+    one = ModelInput({"a": [1.0, None], "b": [2.0]}, [0.0, 1.0])
+    assert content_of(one) == content_of(ModelInput({"b": (2.0,), "a": (1.0, None)}, [5.0, 6.0]))
+    others = [
+        ModelInput({"a": [1.0, 2.0], "b": [2.0]}),
+        ModelInput({"a": [1.0, None], "c": [2.0]}),
+        ModelInput(text="a"),
+        ModelInput(text="b"),
+        ModelInput(tensors={"x": TensorValue("float32", (1,), b"\0\0\0\0")}),
+        ModelInput(tensors={"x": TensorValue("int32", (1,), b"\0\0\0\0")}),
+    ]
+    assert len({content_of(item) for item in [one, *others]}) == 7
