@@ -5,7 +5,7 @@ import sys
 from typing import Final
 
 # `footprint` is the last: the process that measures it must not be a Python any more.
-BENCHMARKS: Final = ("event_path", "inference", "peers", "formats", "features", "outbox", "outage", "footprint")
+BENCHMARKS: Final = ("event_path", "inference", "peers", "formats", "features", "outbox", "outage", "swap", "footprint")
 
 
 def main() -> int:

@@ -181,6 +181,10 @@ class Arrivals:
         """When each arrived, seconds since 1970."""
         return [float(line.split(b" ", 1)[0]) for line in self.path.read_bytes().splitlines() if line]
 
+    def lines(self) -> list[bytes]:
+        """Each result as it came, its time before it."""
+        return [line for line in self.path.read_bytes().splitlines() if line]
+
     def latencies(self) -> list[float]:
         """Seconds from sending to arrival, read from the event's id in the result."""
         return [arrived - float(match[2]) for arrived, match in self._with_ids()]
@@ -244,7 +248,7 @@ def write_bundle(folder: Path, name: str, model: Path, manifest: str, golden: di
     return path
 
 
-def make_bundle(folder: Path, name: str, model: Path) -> Path:
+def make_bundle(folder: Path, name: str, model: Path, version: str = "1.0.0") -> Path:
     """The model of `make_model` as a bundle that takes the last of four readings."""
     import numpy as np
     import onnxruntime
@@ -254,7 +258,7 @@ def make_bundle(folder: Path, name: str, model: Path) -> Path:
     features = ", ".join(f'{{ op = "last", input = "{name}" }}' for name in "abcd")
     inputs = ", ".join(f'{{ name = "{name}" }}' for name in "abcd")
     manifest = (
-        f'schema = 1\nname = "{name}"\nversion = "1.0.0"\ntask = "anomaly"\nruntime = "onnx"\nfile = "model.onnx"\n'
+        f'schema = 1\nname = "{name}"\nversion = "{version}"\ntask = "anomaly"\nruntime = "onnx"\nfile = "model.onnx"\n'
         f'golden = "golden.json"\nkind = "window"\ninputs = [{inputs}]\nfeatures = [{features}]\nlicence = "Apache-2.0"\n'
         'input_tensor = { name = "features", dtype = "float32", shape = [-1, 4] }\n'
         'output_tensor = { name = "scores", dtype = "float32", shape = [-1, 1] }\n'
@@ -263,17 +267,27 @@ def make_bundle(folder: Path, name: str, model: Path) -> Path:
     return write_bundle(folder, name, model, manifest, golden)
 
 
-def install_model(state_dir: Path, model: Path) -> None:
-    """Put the model into the agent's state folder as an update would have."""
+def install_model(state_dir: Path, model: Path, *, kept: bool = False) -> None:
+    """Put the model into the agent's state folder as an update would have, as release 1.
+
+    With `kept` there is a release 2 from earlier, the same under another version: who desires it needs no network.
+    """
     bundles = BundleStore(state_dir / "models")
-    tar_path = make_bundle(bundles.incoming(), MODEL, model)
-    digest = "sha256:" + hashlib.sha256(tar_path.read_bytes()).hexdigest()
-    bundles.add(tar_path, digest)
+    active = _installed(bundles, model, 1)
+    before = {MODEL: _installed(bundles, model, 2)} if kept else {}
     store = Store(state_dir / "agent.db", StoreSettings(), lambda call, *arguments: call(*arguments))
-    active = Installed(model=MODEL, release=1, version="1.0.0", digest=digest, since="2026-01-01T00:00:00Z")
-    ledger = Ledger(revision=1, desired={MODEL: DesiredModel(model=MODEL, release=1)}, active={MODEL: active})
+    desired = {MODEL: DesiredModel(model=MODEL, release=1)}
+    ledger = Ledger(revision=1, desired=desired, active={MODEL: active}, previous=before)
     store.submit(Batch(values={LEDGER_KEY: msgspec.msgpack.encode(ledger)}))
     store.close()
+
+
+def _installed(bundles: BundleStore, model: Path, release: int) -> Installed:
+    version = f"{release}.0.0"
+    tar_path = make_bundle(bundles.incoming(), MODEL, model, version)
+    digest = "sha256:" + hashlib.sha256(tar_path.read_bytes()).hexdigest()
+    bundles.add(tar_path, digest)
+    return Installed(model=MODEL, release=release, version=version, digest=digest, since="2026-01-01T00:00:00Z")
 
 
 def write_config(folder: Path, port: int, *, model: bool, health: str = "1h", values: str = "") -> Path:

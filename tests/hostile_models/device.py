@@ -32,7 +32,9 @@ DEADLINE: Final = 1.0
 class Device:
     """The agent: one pipeline for each model, of the same name, with `{model}/in` for its topic."""
 
-    def __init__(self, folder: Path, control: Path, port: int, models: Sequence[str], python: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, control: Path, port: int, models: Sequence[str], python: Mapping[str, str], inference: str = ""
+    ) -> None:
         self._control = control
         config = folder / "agent.toml"
         write_root(folder / "root.json")
@@ -43,7 +45,8 @@ class Device:
             f'[mqtt]\nport = {port}\npassword_file = "{folder}/password"\nbackoff_min = "100ms"\nbackoff_max = "500ms"\n'
             f'[site]\npassword_file = "{folder}/password"\n'
             f"[store]\ndrain_rate = 0\ndrain_jitter = 0\n[inference]\nload_timeout = {LOAD_TIMEOUT}\nmax_threads = 1\n"
-            f"[inference.python]\n{interpreters}"
+            + inference
+            + f"[inference.python]\n{interpreters}"
             + "".join(f"[inference.models.{model}]\ndeadline = {DEADLINE}\n" for model in models if model != HEALTHY)
             # nothing listens there: a release that is kept on the device needs no network
             + f'[updates]\nurl = "http://127.0.0.1:9"\ntoken_file = "{folder}/password"\nroot_file = "{folder}/root.json"\n'
@@ -99,6 +102,7 @@ class Farm:
         """Event id to the score that is right."""
         self.results: dict[str, dict[str, list[Answered]]] = {}
         """Pipeline to event id to its results."""
+        self.port = port
         self._revision = 1
         self._stopping = threading.Event()
         self._clients = [self._connect(port, "hearer"), self._connect(port, "publisher")]

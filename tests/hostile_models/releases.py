@@ -38,6 +38,8 @@ class Release:
     """(a, b, the expected score)."""
     dtype: str = "float32"
     """Of the file's tensors."""
+    memory_bytes: int = 0
+    """That the manifest asks for."""
 
 
 def write_bundle(store: BundleStore, model: str, release: Release, version: str = "1.0.0") -> Bundle:
@@ -47,6 +49,7 @@ def write_bundle(store: BundleStore, model: str, release: Release, version: str 
         'file = "model.bin"\ngolden = "golden.json"\nkind = "window"\nlicence = "CC0-1.0"\n'
         'inputs = [{ name = "a" }, { name = "b" }]\n'
         'features = [{ op = "last", input = "a" }, { op = "last", input = "b" }]\n'
+        f"requirements = {{ memory_bytes = {release.memory_bytes} }}\n"
         f'input_tensor = {{ name = "features", dtype = "{release.dtype}", shape = [-1, 2] }}\n'
         f'output_tensor = {{ name = "scores", dtype = "{release.dtype}", shape = [-1, 1] }}\n'
     )
