@@ -3,17 +3,17 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from edge_agent.health.probes import memory_of
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Answer, Done, Failure, ModelInput, Scored
-from edge_agent.inference.batching import Batching, BatchState
+from edge_agent.inference.batching import Batching
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.crash_policy import CrashPolicy, content_of
 from edge_agent.inference.governor_policy import Mode
 from edge_agent.inference.input_queue import InputQueue, Lane, Pending
+from edge_agent.inference.model_stats import ModelStats
 from edge_agent.inference.process import WorkerProcess
 from edge_agent.inference.quality import Quality
 from edge_agent.inference.run_plan import RunPlan, resolve
@@ -26,43 +26,15 @@ from fleet_contract.reasons import Reason
 log = logging.getLogger(__name__)
 
 BACKOFF_MIN = 0.1
-LOOK_SECONDS = 0.01
 BACKOFF_MAX = 30.0
+LOOK_SECONDS = 0.01
+"""Between two looks at whether a worker that makes room has ended."""
 REST = 3.0
 """A slowed model rests after each batch for so many times what the batch took,"""
 REST_MAX = 30.0
 """but not for more seconds than this."""
 POISON_CRASHES = 2
 """So many crashes, or missed deadlines, while an input was alone in the worker make it a dead letter."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStats:
-    """Counters since the daemon's start, and the state now."""
-
-    model: str
-    release: int
-    inferences: int
-    errors: int
-    restarts: int
-    queue: int
-    pid: int | None
-    provider: str | None
-    degraded: str | None
-    sandbox: tuple[str, ...] | None
-    """What of the worker's sandbox is in force; None while no worker has told."""
-    last_failure: Failure | None
-    quarantined: bool
-    """The release ends its workers too often, and nothing has taken over from it."""
-    batching: BatchState
-    max_batch: int
-    """The largest batch that is worth it, as far as was measured; 0 without a bundle."""
-    busy_seconds: float
-    """Time in which a batch was under way, times the threads that it may use."""
-    priority: int
-    mode: Mode
-    mode_detail: str | None
-    """Why it may not simply run."""
 
 
 Degraded = Callable[[ModelRef, str], object]

@@ -13,8 +13,9 @@ from edge_agent.inference.budget import MemoryBudget
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.governor_policy import Mode
-from edge_agent.inference.host import Degraded, ModelHost, ModelStats
+from edge_agent.inference.host import Degraded, ModelHost
 from edge_agent.inference.input_queue import Lane
+from edge_agent.inference.model_stats import ModelStats
 from edge_agent.inference.run_plan import resolve
 from edge_agent.inference.shadow import Shadow
 from edge_agent.inference.turns import Turns
