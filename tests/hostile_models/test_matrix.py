@@ -174,10 +174,10 @@ def strike_by_input(world: World, name: str) -> tuple[str, str, str]:
 
 
 def strike_until_quarantined(world: World) -> list[tuple[str, str, str]]:
-    """Every other event makes the model crash, until the release from before takes over; returns what became a letter."""
+    """Every other event, each another one, makes the model crash, until the release before takes over; returns the letters."""
     device, farm = world.device, world.farm
     for number in range(2 * EVENTS):
-        farm.publish(AGAIN_AND_AGAIN, HARM if number % 2 else float(number), 2.0)
+        farm.publish(AGAIN_AND_AGAIN, HARM + number if number % 2 else float(number), 2.0)
     until(lambda: device.release_of(AGAIN_AND_AGAIN) == TRIED, f"{AGAIN_AND_AGAIN}: the release from before answers", PATIENCE)
 
     def left() -> set[str]:
