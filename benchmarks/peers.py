@@ -104,7 +104,7 @@ def measure_load(folder: Path, program: Program, model: Path, events: int, into:
 def measure_loss(folder: Path, program: Program, model: Path, kills: int) -> Account:
     """Kill the subject so many times under a steady load, start it again at once, and let it finish in the end."""
     with laid_out(folder, program, model, 0) as (port, arrivals, start), ThreadPoolExecutor(1) as pool:
-        load = pool.submit(world.publish_paced, port, LOSS_RATE, kills * LIFE_SECONDS * 2, 0, world.field_event)
+        load = pool.submit(world.publish_paced, port, LOSS_RATE, kills * LIFE_SECONDS * 4, 0, world.field_event)
         for _ in range(kills):
             subject = start()
             try:
