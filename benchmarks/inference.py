@@ -6,7 +6,6 @@ they run in turn, so that a busy machine is busy for both. Tokenising is left ou
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks import inference_models
-from benchmarks.figures import Figure, write
+from benchmarks.figures import Figure, quick, write
 from benchmarks.inference_models import Subject
 from benchmarks.latency import Latencies
 from edge_agent.inference.answers import Answer, Failure
@@ -28,9 +27,8 @@ from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
 from fleet_contract.messages import ModelRef
 
-QUICK: Final = bool(os.environ.get("QUICK"))
-ROUNDS: Final = 2 if QUICK else 5
-SECONDS: Final = 1.0 if QUICK else 6.0
+ROUNDS: Final = 2 if quick() else 5
+SECONDS: Final = 1.0 if quick() else 6.0
 WARM_UP: Final = 20
 WAITING_BATCHES: Final = 4
 """So many batches wait for the model at any time, where batches are measured."""

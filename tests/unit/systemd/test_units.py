@@ -75,3 +75,9 @@ def test_the_watchdog_is_asked_for_and_told_by_the_main_process() -> None:
     text = (UNITS / "edge-agent.service").read_text()
     assert re.search(r"(?m)^Type=notify$", text)
     assert re.search(r"(?m)^WatchdogSec=\d+$", text)
+
+
+def test_the_agents_workers_may_close_their_sandbox() -> None:
+    lines = (UNITS / "edge-agent.service").read_text().splitlines()
+    allowed = {call for line in lines if line.startswith("SystemCallFilter=") for call in line.partition("=")[2].split()}
+    assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= allowed
