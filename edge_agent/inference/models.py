@@ -151,9 +151,16 @@ class Models:
         The worker that passed `test` with this bundle is used if it still lives; otherwise a fresh one is tried first.
         """
         name = bundle.manifest.name
-        shadow = self._shadows.pop(name, None)
+        shadow = self._shadows.get(name)
         if shadow is not None:
-            shadow.stop(lambda: self.activate(bundle, release, timeout, on_done))
+
+            def free() -> None:
+                # Another one, or none: the candidate was dropped meanwhile.
+                if self._shadows.get(name) is shadow:
+                    del self._shadows[name]
+                    self.activate(bundle, release, timeout, on_done)
+
+            shadow.stop(free)
             return
         trial = self._trials.get(name)
         if trial is not None and trial.passed is not None and trial.bundle.digest == bundle.digest:

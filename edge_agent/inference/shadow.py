@@ -76,10 +76,14 @@ class Shadow:
         )
 
     def stop(self, then: Callable[[], object] | None = None) -> None:
-        """Ask it nothing more; the candidate stays warm, and `then` is called on the loop when no batch is under way."""
+        """Ask it nothing more. With `then` the candidate stays warm: it is called on the loop when no batch is under way.
+
+        Without, the candidate is dropped: no answer comes from it any more.
+        """
         self._stopped = True
         self._waiting.clear()
-        if self._busy:
+        self._then = None
+        if self._busy and then is not None:
             self._then = then
         else:
             self._end_turn()

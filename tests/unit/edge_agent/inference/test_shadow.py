@@ -174,3 +174,41 @@ def test_figures_are_of_the_newest_inputs(make_bundle: MakeBundle) -> None:
     assert 20_000 <= figures.inferences <= 40_000
     assert figures.confidence == pytest.approx(0.9, rel=0.02)
     assert figures.p50_ms == pytest.approx(10.0, rel=0.02)
+
+
+def test_a_candidate_that_is_dropped_in_the_middle_of_a_batch_gives_its_threads_back(
+    models: Models, loop: Loop, make_bundle: MakeBundle
+) -> None:
+    start(models, loop, make_bundle(), 1)
+    whole = models._turns._free
+    for number in range(2):
+        shadow(models, loop, make_bundle(version=f"2.0.{number}"))
+        pid = models._trials["leak"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        ask(models, loop, [1.0])
+        assert loop.run_until(lambda: models._shadows["leak"]._busy, 20)
+        models.cancel_test("leak")
+        os.kill(pid, signal.SIGCONT)
+        assert models._turns._free == whole
+
+
+def test_a_candidate_that_is_dropped_while_its_switch_waits_for_a_batch_is_not_switched_to(
+    models: Models, loop: Loop, make_bundle: MakeBundle
+) -> None:
+    start(models, loop, make_bundle(), 1)
+    whole = models._turns._free
+    candidate = make_bundle(version="2.0.0")
+    shadow(models, loop, candidate)
+    pid = models._trials["leak"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    ask(models, loop, [1.0])
+    assert loop.run_until(lambda: models._shadows["leak"]._busy, 20)
+    told: list[Any] = []
+    models.activate(candidate, 2, 20.0, told.append)
+    models.cancel_test("leak")
+    os.kill(pid, signal.SIGCONT)
+    assert ask(models, loop, [1.0])[0].model.release == 1
+    assert models._turns._free == whole
+    assert told == []
