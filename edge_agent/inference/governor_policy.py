@@ -146,8 +146,9 @@ class GovernorPolicy:
         self._known = {item.name: self._known.get(item.name, _Known()) for item in look.models}
         for item in look.models:
             known = self._known[item.name]
-            if known.unloaded and item.mode is not Mode.UNLOAD:
-                known.unloaded = False
+            if item.mode is not Mode.UNLOAD:
+                # What another release, or one that came anew, is not held to any more.
+                known.unloaded, known.heat = False, item.mode
             if item.memory is not None:
                 known.memory = item.memory
         return [*self._judge_heat(look), *self._judge_memory(look)]

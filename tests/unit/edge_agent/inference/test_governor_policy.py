@@ -190,6 +190,13 @@ def test_a_model_that_is_hot_too_stays_paused_when_there_is_memory_again() -> No
     assert board.looks(60, 60, 900) == [("a", SLOW), ("a", RUN)]
 
 
+def test_a_model_that_was_switched_while_it_was_unloaded_is_slowed_again_where_it_is_still_hot() -> None:
+    board = Board({"a": 0}, floor=64)
+    assert board.look(76, 10) == [("a", SLOW), ("a", UNLOAD)]
+    board.modes["a"] = RUN
+    assert board.look(76, 900, after=HEAT_STEP) == [("a", SLOW)]
+
+
 def test_a_model_that_is_gone_is_forgotten(board: Board) -> None:
     board.look(83)
     del board.priorities["low"]
