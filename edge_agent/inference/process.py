@@ -107,6 +107,7 @@ class WorkerProcess:
         """Start it. Raises OSError when the interpreter cannot be started."""
         self._loop = loop
         self._inputs = input_names(bundle.manifest)
+        self._width = None if self._inputs is None else bundle.manifest.width
         self._on_ready, self._on_ended = on_ready, on_ended
         self._out = bytearray()
         self._number = 0
@@ -116,11 +117,18 @@ class WorkerProcess:
         self.ready: protocol.Ready | None = None
         self.seconds = 0.0
         """That the last batch took, as the worker says: without the time that its answer waited for the loop."""
-        self._memory = SharedMemory.create()
-        self._reader = protocol.Reader(self._memory)
-        ours, theirs = socket.socketpair()
-        listens, self._cancels = os.pipe2(os.O_CLOEXEC)
-        try:
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as passed_on:
+            self._memory = SharedMemory.create()
+            undo.callback(self._memory.close)
+            self._reader = protocol.Reader(self._memory)
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            passed_on.callback(theirs.close)
+            listens, self._cancels = os.pipe2(os.O_CLOEXEC)
+            undo.callback(os.close, self._cancels)
+            passed_on.callback(os.close, listens)
+            # A worker that reads no word of its late batches must not hold up the daemon when the pipe is full.
+            os.set_blocking(self._cancels, False)
             python = plan.python or sys.executable
             shared = self._memory.for_worker
             descriptors = [theirs.fileno(), listens, *shared]
@@ -135,17 +143,11 @@ class WorkerProcess:
                 env=child_environment(plan.threads),
                 cwd="/",
             )
-        except BaseException:
-            ours.close()
-            self._memory.close()
-            os.close(self._cancels)
-            raise
-        finally:
-            theirs.close()
-            os.close(listens)
+            undo.callback(_end, self._process)
+            self._pidfd = os.pidfd_open(self._process.pid)
+            undo.pop_all()
         self._socket = ours
         ours.setblocking(False)
-        self._pidfd = os.pidfd_open(self._process.pid)
         if self._process.stderr is None:
             raise RuntimeError("a pipe was asked for")
         os.set_blocking(self._process.stderr.fileno(), False)
@@ -297,6 +299,8 @@ class WorkerProcess:
         elif isinstance(header, protocol.Scores) and self._waiting is not None and header.number == self._waiting[0]:
             _, count, done = self._waiting
             results = read_scores(header, body, count)
+            if (header.outputs is None) != (self._inputs is not None) or (self._width or header.width) != header.width:
+                raise protocol.ProtocolError(f"{header.width} scores where the manifest announces {self._width}")
             self._waiting = None
             self.seconds = header.seconds
             self._disarm()
@@ -325,7 +329,7 @@ class WorkerProcess:
         if self._stopped:
             return
         if self._verdict is None:
-            how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+            how = f"by signal {_signal_name(-code)}" if code < 0 else f"with status {code}"
             reason = Reason.LOAD_FAILED if self.ready is None else Reason.WORKER_CRASHED
             what = (
                 "while it loaded the model" if self.ready is None else "while it scored" if self.busy else "while it was idle"
@@ -374,6 +378,22 @@ class WorkerProcess:
             self._loop.remove_writer(descriptor)
             self._socket.close()
             self._out.clear()
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """A process that nobody can watch."""
+    process.kill()
+    process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+def _signal_name(number: int) -> str:
+    """Most of the real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
 
 
 def input_names(manifest: Manifest) -> tuple[str, ...] | None:

@@ -17,9 +17,11 @@ import pytest
 from edge_agent.inference import process
 from edge_agent.inference.answers import ModelInput
 from edge_agent.inference.process import WorkerProcess
+from edge_agent.inference.protocol import Scores, TensorPart
 from edge_agent.inference.run_plan import cpu_seconds, resolve
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
+from fleet_contract.reasons import Reason
 from models.tflite_writer import Activation, Dense, write_dense
 
 _spec = importlib.util.spec_from_file_location("inference_conftest", Path(__file__).with_name("conftest.py"))
@@ -188,3 +190,92 @@ def test_a_batch_larger_than_the_sockets_buffers_passes(loop: Loop, settings: In
     assert loop.run_until(lambda: bool(answers), 60)
     assert answers == [(3.0,)] * 8
     stop(loop, worker)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, 40])
+def test_the_end_by_any_signal_is_told(loop: Loop, settings: InferenceSettings, make_bundle: Any, number: int) -> None:
+    ended: list[Any] = []
+    plan = resolve(settings, "leak", "onnx")
+    worker = WorkerProcess(loop, make_bundle(), plan, lambda *_: None, lambda _, failure: ended.append(failure))
+    assert loop.run_until(lambda: worker.ready is not None, 60)
+    os.kill(worker.pid, number)
+    assert loop.run_until(lambda: bool(ended), 10), "nobody restarts a model whose end is not told"
+    assert ("SIGKILL" if number == signal.SIGKILL else "40") in ended[0].detail
+
+
+def test_a_worker_that_cannot_be_started_leaves_no_descriptor_open(
+    loop: Loop, settings: InferenceSettings, make_bundle: Any
+) -> None:
+    bundle, plan = make_bundle(), resolve(settings, "leak", "onnx")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = sorted(os.listdir("/proc/self/fd"))
+    failed = 0
+    for spare in range(20):
+        worker = None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(before) - 1 + spare, limits[1]))
+        try:
+            worker = WorkerProcess(loop, bundle, plan, lambda *_: None, lambda *_: None)
+        except OSError:
+            failed += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        if worker is not None:
+            stop(loop, worker)
+        assert sorted(os.listdir("/proc/self/fd")) == before, f"with {spare} to spare"
+    assert failed >= 10
+
+
+def test_a_worker_that_takes_no_word_of_a_late_batch_does_not_hold_up_the_daemon(
+    loop: Loop, settings: InferenceSettings, make_bundle: Any
+) -> None:
+    worker = start(loop, make_bundle(), settings)
+    assert not os.get_blocking(worker._cancels)
+    stop(loop, worker)
+
+
+def answered_with(scores: Scores, body: bytes) -> str:
+    """A worker in name only: what the daemon makes of such an answer to a window for a model of one score."""
+    return f"""
+import os, socket, sys
+sys.path.insert(0, {str(Path(__file__).parents[4])!r})
+from edge_agent.inference import protocol
+from edge_agent.inference.protocol import TensorPart
+from edge_agent.inference.shared_memory import SharedMemory
+connection = socket.socket(fileno=int(sys.argv[4]))
+reader = protocol.Reader(SharedMemory(int(sys.argv[6]), int(sys.argv[7])))
+while data := connection.recv(1 << 20):
+    reader.feed(data)
+    while (frame := reader.next()) is not None:
+        header = frame[0]
+        if isinstance(header, protocol.Load):
+            answer, body = protocol.Ready(digest=header.digest, provider="x", runtime_version="1"), b""
+        else:
+            answer, body = protocol.{scores!r}, {body!r}
+        connection.sendall(protocol.pack(answer, [body]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("scores", "body"),
+    [
+        (Scores(number=1, width=0, faults={}), b""),
+        (Scores(number=1, width=2, faults={}), bytes(16)),
+        (Scores(number=1, width=0, faults={}, outputs=[TensorPart("", "uint8", (1,), 1)]), b"\0"),
+    ],
+    ids=["no scores", "too many scores", "a tensor"],
+)
+def test_an_answer_that_the_manifest_does_not_announce_ends_the_worker(
+    loop: Loop, settings: InferenceSettings, make_bundle: Any, monkeypatch: pytest.MonkeyPatch, scores: Scores, body: bytes
+) -> None:
+    monkeypatch.setattr(process, "_START", answered_with(scores, body))
+    ended: list[Any] = []
+    results: list[Any] = []
+    plan = resolve(settings, "leak", "onnx")
+    worker = WorkerProcess(loop, make_bundle(), plan, lambda *_: None, lambda _, failure: ended.append(failure))
+    assert loop.run_until(lambda: worker.ready is not None or bool(ended), 60)
+    assert not ended, ended
+    worker.run([ModelInput({"flow": [1.0]}, [0.0])], 10.0, results.extend)
+    assert loop.run_until(lambda: bool(ended) or bool(results), 20)
+    assert results == []
+    assert ended[0].reason is Reason.WORKER_CRASHED
+    assert "the manifest announces" in ended[0].detail
