@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from typing import Final
 
 import psutil
 
@@ -25,6 +26,8 @@ from fleet_contract.messages import Evidence, Figures, ModelRef
 
 log = logging.getLogger(__name__)
 
+WORKER_BYTES: Final = 48 * 1024**2
+"""Of a worker with its runtime and a model of no size."""
 Outcome = Callable[[ModelRef | Failure], object]
 
 
@@ -90,18 +93,22 @@ class Models:
     def _find_shortage(self, name: str, bundle: Bundle) -> str | None:
         """Why the incumbent and this bundle do not fit in memory together; None if they do, or nothing has to go."""
         host = self._hosts.get(name)
-        pids = [item.pid for item in self.stats() if item.pid is not None]
-        if host is None or host.stats().pid is None:
+        if host is None or host.bundle is None or host.stats().mode is Mode.UNLOAD:
             return None
+        pids = [item.pid for item in self.stats() if item.pid is not None]
         sizes = {pid: memory_of(pid) or 0 for pid in pids}
+        pid = host.stats().pid
+        incumbent = _estimate(host.bundle) if pid is None else sizes[pid]
         # What the manifest does not say is taken to be what the incumbent takes.
-        need = bundle.manifest.requirements.memory_bytes or sizes[host.stats().pid or 0]
-        available = psutil.virtual_memory().available
+        need = bundle.manifest.requirements.memory_bytes or incumbent
+        # An incumbent whose worker has ended takes its memory again when it is started anew.
+        returning = incumbent if pid is None else 0
+        used, available = sum(sizes.values()) + returning, psutil.virtual_memory().available - returning
         budget = MemoryBudget(self._settings.memory_budget, self._settings.memory_floor)
-        if budget.has_room(sum(sizes.values()), available, need):
+        if budget.has_room(used, available, need):
             return None
         mib = 1024**2
-        return f"{need // mib} MiB are needed, workers take {sum(sizes.values()) // mib}, {available // mib} are available"
+        return f"{need // mib} MiB are needed, workers take {used // mib}, {available // mib} are available"
 
     def _give_place_back(self, name: str, release: int) -> None:
         self._displacing.pop(name, None)
@@ -239,6 +246,11 @@ class Models:
         del self._trials[name]
         self._displacing.pop(name, None)
         self._tell_gap(name, release, self._host(name).switch(bundle, release, ready, candidate))
+
+
+def _estimate(bundle: Bundle) -> int:
+    """The memory of a worker that does not run, in bytes."""
+    return bundle.manifest.requirements.memory_bytes or WORKER_BYTES + 2 * bundle.entry.size
 
 
 def _reference(bundle: Bundle, release: int, ready: protocol.Ready) -> ModelRef:

@@ -409,7 +409,7 @@ class Updater:
     def _run_activate(self, record: UpdateRecord) -> None:
         candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
         if candidate is None:
-            self._end(record, Event.FAILED, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))
+            self._on_activated(record, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))
             return
         record.incumbent = self._models.figures(record.model) if record.model in self._ledger.active else None
         self._models.activate(candidate, lambda failure: self._on_activated(record, failure))
@@ -418,6 +418,8 @@ class Updater:
         if record is not self._current or record.state is not State.ACTIVATING:
             return
         if failure is not None:
+            # A candidate that was not switched to may still have the incumbent's place.
+            self._models.cancel_test(record.model)
             self._end(record, Event.FAILED, failure)
             return
         ledger, model = self._ledger, record.model

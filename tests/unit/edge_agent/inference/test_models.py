@@ -396,3 +396,47 @@ def test_an_incumbent_that_made_room_for_nothing_comes_back(loop: Loop, make_bun
     assert wait(loop, answers).model.release == 1
     assert len(gaps) == 1
     models.stop()
+
+
+def test_an_incumbent_that_waits_for_its_restart_gives_way_too(loop: Loop, make_bundle: Any) -> None:
+    models = Models(loop, InferenceSettings(max_batch=8, deadline=20.0, memory_budget=1))
+    activate(loop, models, make_bundle())
+    first = models.stats()[0].pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    assert loop.run_until(lambda: models.stats()[0].pid is None, 20)
+    outcomes: list[Any] = []
+    models.test(make_bundle(version="2.0.0"), 2, 60, outcomes.append)
+    assert isinstance(wait(loop, outcomes), ModelRef)
+    assert models.stats()[0].pid is None
+    models.cancel_test("leak")
+    answers: list[Any] = []
+    models.submit("leak", window(1, 1), answers.append)
+    assert wait(loop, answers).model.release == 1
+    models.stop()
+
+
+def test_restarts_come_at_longer_intervals_until_a_batch_succeeds_which_ends_no_quarantine(
+    loop: Loop, tmp_path: Path, make_bundle: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    python = flawed_python(tmp_path, "os.kill(os.getpid(), 11)")
+    models = Models(loop, InferenceSettings(max_batch=1, deadline=20.0, max_crashes=2, python={"onnx": python}))
+    activate(loop, models, make_bundle())
+    answers: list[Any] = []
+
+    def ask(*values: float) -> list[float]:
+        """The seconds that each restart waited for."""
+        caplog.clear()
+        models.submit("leak", window(*values), answers.append)
+        wait(loop, answers, len(answers) + 1)
+        return [getattr(record, "retry_s") for record in caplog.records if hasattr(record, "retry_s")]  # noqa: B009
+
+    assert ask(1, 666) == pytest.approx([0.1, 0.2])
+    assert ask(1, 1) == []
+    assert ask(2, 666) == pytest.approx([0.1, 0.2])
+    assert ask(1, 1) == []
+    assert ask(3, 666) == pytest.approx([0.1, 0.2])
+    assert models.stats()[0].quarantined
+    assert ask(1, 1) == []
+    assert ask(4, 666) == pytest.approx([0.4, 0.8])
+    models.stop()

@@ -359,6 +359,22 @@ def test_a_swap_that_fails_keeps_the_incumbent(device: Device) -> None:
     device.settle("frost", 2, State.REJECTED)
     assert device.running == {"frost": 1}
     assert device.updater.installed()[0].release == 1
+    assert device.cancelled == 1
+
+
+def test_a_bundle_that_vanishes_before_the_swap_leaves_no_candidate_in_the_incumbents_place(device: Device) -> None:
+    committed(device, 1, 1)
+    activate = device.updater._run_activate
+
+    def vanish(record: Any) -> None:
+        device.disk.bundles.discard(("frost", digest(2)))
+        activate(record)
+
+    device.updater._run_activate = vanish  # type: ignore[method-assign]
+    device.desire(2, frost=2)
+    device.settle("frost", 2, State.REJECTED)
+    assert device.running == {"frost": 1}
+    assert device.cancelled == 1
 
 
 @pytest.mark.parametrize(
