@@ -14,6 +14,7 @@ from edge_agent.commands.control import ControlServer
 from edge_agent.commands.executor import Executor
 from edge_agent.dead_letters import DeadLetters
 from edge_agent.engine import Engine
+from edge_agent.feedback import FeedbackIntake
 from edge_agent.health.probes import probe_pressure
 from edge_agent.health.reporter import Reporter, Sources, to_plain
 from edge_agent.health.systemd import Notifier, Watchdog
@@ -41,6 +42,7 @@ from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.updater import Updater
 from edge_agent.uplink import Uplink
 from edge_agent.values import StoredValues
+from fleet_contract.feedback import Tally
 from fleet_contract.messages import ModelRef, ModelState, NoteKind
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import SITE_SUFFIX, Up, down_filter
@@ -75,6 +77,7 @@ class Agent:
                 models=self.models.stats,
                 links=lambda: {"site": self.site.connected, "fleet": self.fleet.connected},
                 counters=self.counters,
+                quality=self._quality,
             ),
             settings.health.interval,
         )
@@ -123,6 +126,8 @@ class Agent:
         )
         self.uplink.on_desired = self.updater.on_desired
         self.uplink.on_command = self.executor.on_command
+        self.feedback = FeedbackIntake(self.store, self.values, self._reported_changed)
+        self.uplink.on_feedback = self.feedback.on_feedback
         self.notifier = Notifier()
         self._told_stuck: tuple[str, ...] = ()
         self._store_seen = (-1, time.monotonic())
@@ -140,6 +145,7 @@ class Agent:
             revision=lambda: self.updater.revision,
             models=self._model_states,
             updates=lambda: self.updater.reports(),
+            feedback=lambda: self.feedback.number,
         )
         self.uplink = Uplink(settings.device)
         self.fleet = Link(
@@ -258,6 +264,7 @@ class Agent:
         total.update(self.outputs.counters)
         total.update(self.uplink.counters)
         total.update(self.store.stats())
+        total.update(self.feedback.counters)
         for name, part in (
             ("site_link", self.site.stats()),
             ("fleet_link", self.fleet.stats()),
@@ -306,7 +313,22 @@ class Agent:
             "dead_letters": self.store.dead_letters.rows,
             "health": to_plain(self.reporter.last) if self.reporter.last is not None else None,
             "counters": self.counters(),
+            "quality": [
+                {
+                    "model": model,
+                    "release": release,
+                    "labelled": tally.labelled,
+                    "right": tally.right,
+                    "accuracy": tally.accuracy,
+                    "mean_error": tally.mean_error,
+                }
+                for (model, release), tally in sorted(self.store.quality.tallies.items())
+            ],
         }
+
+    def _quality(self, model: str, release: int) -> Tally | None:
+        remembered = self.settings.store.remembered_answers > 0
+        return self.store.quality.tallies.get((model, release), Tally()) if remembered else None
 
     def answer_control(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of the control socket; raises CommandError."""

@@ -117,6 +117,8 @@ def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
     for name in ("commit_rows", "max_journal_rows", "max_outbox_rows", "max_outbox_bytes"):
         if getattr(store, name) <= 0:
             yield f"store.{name}", "must be above 0"
+    if store.remembered_answers < 0:
+        yield "store.remembered_answers", "must be 0 or more"
     for name in ("commit_delay", "max_age", "max_durable_age", "drain_rate", "drain_jitter", "min_free_bytes", "ballast_bytes"):
         if not 0 <= (getattr(store, name) or 0) < math.inf:
             yield f"store.{name}", "must be 0 or more"

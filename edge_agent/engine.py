@@ -107,7 +107,8 @@ class Engine:
             on_refused=on_refused,
             on_broken=on_broken,
         )
-        self._giving = Giving(settings.device, pipelines, self._commits, self.counters, outputs)
+        remember = settings.store.remembered_answers > 0
+        self._giving = Giving(settings.device, pipelines, self._commits, self.counters, outputs, remember=remember)
         self.queues = Queues(settings.pipelines, self.counters, self.notes.write, loop)
         self._refusals = Refusals(self._commits, self.counters, self.notes.dead_letter)
         self._refiring: list[tuple[Pipeline, ClosedWindow]] | None = None

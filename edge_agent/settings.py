@@ -353,6 +353,9 @@ class StoreSettings:
     """Rows per second of a backlog that are sent on top of new ones; notes are not limited. 0 is no limit."""
     drain_jitter: Duration = 2.0
     """A backlog waits a random part of this after a connect, so that devices that come back together do not send together."""
+    remembered_answers: int = 0
+    """Newest answers of models that are kept beside their results, so that what was right can be held against them
+    on the device; 0: only the controller measures accuracy. A hundred bytes each."""
     ballast_bytes: Size = 8 * 1024**2
     """A file of this size is given up when the disk is full, so that the outbox can drain; 0 is none."""
 

@@ -33,6 +33,7 @@ class Slots:
         revision: Callable[[], int],
         models: Callable[[], tuple[ModelState, ...]],
         updates: Callable[[], tuple[UpdateReport, ...]],
+        feedback: Callable[[], int],
     ) -> None:
         self._device = device
         self._stream = stream
@@ -42,6 +43,7 @@ class Slots:
         self._revision = revision
         self._models = models
         self._updates = updates
+        self._feedback = feedback
         self._boot_id = read_boot_id()
         self._hardware = read_hardware()
         self._operating_system = read_operating_system()
@@ -69,6 +71,7 @@ class Slots:
             revision=self._revision(),
             models=self._models(),
             updates=self._updates(),
+            feedback=self._feedback(),
             time=_now(),
         )
 

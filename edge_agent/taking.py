@@ -93,6 +93,7 @@ class GroupCommit:
         batch.outbox += more.outbox
         batch.dead_letters += more.dead_letters
         batch.dead_letters_gone += more.dead_letters_gone
+        batch.answered += more.answered
         batch.values |= more.values
         batch.taken += more.taken
         batch.forget += more.forget

@@ -1,5 +1,5 @@
-"""The fleet link's traffic that is not in the outbox: last-value slots, health, replies and logs up; desired, commands and
-acknowledgements down.
+"""The fleet link's traffic that is not in the outbox: last-value slots, health, replies and logs up; desired, commands,
+feedback and acknowledgements down.
 
 Slots (birth, reported) are published again at every connect; what they say is asked for at that moment, so it is never old.
 Health is not kept: the next report replaces it. Replies and logs wait in a bounded queue while the link is away.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from edge_agent.link.port import Delivery, Receipt
+from fleet_contract.feedback import Feedback
 from fleet_contract.messages import Ack, Command, Desired, Message, MessageError, decode, encode
 from fleet_contract.topics import Down, DownTopic, Up, parse, up
 
@@ -60,6 +61,7 @@ class Uplink:
         self._replies: deque[tuple[str, bytes]] = deque()
         self.on_desired: Callable[[Desired], object] = lambda _: None
         self.on_command: Callable[[Command], object] = lambda _: None
+        self.on_feedback: Callable[[Feedback], object] = lambda _: None
         self.counters: Counter[str] = Counter()
 
     def attach(self, link: FleetLink, sender: OutboxSender, slots: dict[Up, Callable[[], Message]]) -> None:
@@ -167,5 +169,7 @@ class Uplink:
             # an empty retained message deletes the slot: nothing is desired, which is not the same as "remove everything"
             if delivery.payload:
                 self.on_desired(decode(delivery.payload, Desired))
+        elif topic.channel is Down.FEEDBACK:
+            self.on_feedback(decode(delivery.payload, Feedback))
         else:
             self.on_command(decode(delivery.payload, Command))

@@ -144,6 +144,8 @@ class Reported(Message, frozen=True, kw_only=True):
     """The revision of the last desired state that this device has taken in; 0 before the first."""
     models: tuple[ModelState, ...] = ()
     updates: tuple[UpdateReport, ...] = ()
+    feedback: int = 0
+    """The number of the last feedback message that this device has taken in; 0 before the first."""
     time: str
 
 
@@ -170,6 +172,13 @@ class ModelHealth(Message, frozen=True, kw_only=True):
     """`run`, `slow`, `pause` or `unload`: what heat and memory let it do; null where the agent does not say."""
     mode_detail: str | None = None
     """Why it may not simply run."""
+    labelled: int | None = None
+    """Of the results of this release that the device remembers, those of which it is known what was right; null where
+    feedback is off."""
+    right: int | None = None
+    """Of those with a label, how many had it."""
+    mean_error: float | None = None
+    """For a model without labels: mean absolute difference to what was right."""
 
 
 class Health(Message, frozen=True, kw_only=True):

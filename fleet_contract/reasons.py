@@ -77,6 +77,11 @@ class Reason(StrEnum):
     BAD_ARGUMENT = "bad_argument"
     EXPIRED = "expired"
     REPEATED = "repeated"
+    # feedback
+    BAD_FEEDBACK = "bad_feedback"
+    UNKNOWN_RESULT = "unknown_result"
+    AMBIGUOUS_RESULT = "ambiguous_result"
+    CONTRADICTORY = "contradictory"
 
 
 MEANING: Final[dict[Reason, str]] = {
@@ -138,4 +143,8 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.BAD_ARGUMENT: "An argument of the command is missing, unknown or out of range.",
     Reason.EXPIRED: "The command arrived after its expiry.",
     Reason.REPEATED: "The command was executed before; it is executed at most once.",
+    Reason.BAD_FEEDBACK: "What was said to be right is of the wrong form, or no label (or value) that the result could have.",
+    Reason.UNKNOWN_RESULT: "There is no such result of a model, or it is no longer remembered.",
+    Reason.AMBIGUOUS_RESULT: "Several devices have given a result of this id: the device has to be named.",
+    Reason.CONTRADICTORY: "The same batch says two different things of this result; none of them is taken.",
 }

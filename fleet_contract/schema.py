@@ -8,13 +8,18 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from fleet_contract.messages import MESSAGES, Message
+from fleet_contract.feedback import Feedback
+from fleet_contract.messages import MESSAGES as BASE
+from fleet_contract.messages import Message
 from fleet_contract.reasons import MEANING, Reason
 from fleet_contract.version import CONTRACT_HIGH, HISTORY
+
+MESSAGES: Final[tuple[type[Message], ...]] = (*BASE, Feedback)
+"""Every top-level message, in the order of the protocol document; families that have a file of their own follow."""
 
 
 def message_schema(kind: type[Message]) -> dict[str, Any]:
@@ -27,7 +32,7 @@ def _fields_table(kind: type[Message]) -> str:
     rows = ["| field | type | default |", "|---|---|---|"]
     for field in msgspec.structs.fields(kind):
         name = getattr(field.type, "__name__", None) if isinstance(field.type, type) else str(field.type)
-        text = re.sub(r"(fleet_contract\.messages|typing)\.", "", str(name)).replace("|", "\\|")
+        text = re.sub(r"(fleet_contract\.\w+|typing)\.", "", str(name)).replace("|", "\\|")
         value = field.default_factory() if callable(field.default_factory) else field.default
         default = "required" if field.required else f"`{json.dumps(msgspec.to_builtins(value))}`"
         rows.append(f"| `{field.encode_name}` | {text} | {default} |")

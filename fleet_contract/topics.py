@@ -35,6 +35,7 @@ class Down(StrEnum):
     DESIRED = "desired"
     COMMAND = "command"
     ACK = "ack"
+    FEEDBACK = "feedback"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,5 +11,6 @@ CONTRACT_LOW: Final = 1
 CONTRACT_HIGH: Final = 1
 
 HISTORY: Final = {
-    1: "2026-11-24: birth, reported, health, result, note, reply, log; desired, command, ack.",
+    1: "2026-11-24: birth, reported, health, result, note, reply, log; desired, command, ack. "
+    "2026-11-25: feedback, which a device of before ignores.",
 }

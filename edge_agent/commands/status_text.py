@@ -41,6 +41,9 @@ def render(status: dict[str, Any]) -> str:
     if status["workers"]:
         workers = [_worker(item) for item in status["workers"]]
         lines += ["", text_table(("WORKER OF", "QUEUE", "BATCHES", "MODE"), workers)]
+    if status["quality"]:
+        known = [_quality(item) for item in status["quality"]]
+        lines += ["", text_table(("FEEDBACK ON", "RELEASE", "RESULTS", "RIGHT"), known)]
     if status["updates"]:
         rows: list[tuple[str, ...]] = [
             (
@@ -68,6 +71,13 @@ def _worker(item: dict[str, Any]) -> tuple[str, ...]:
     mode = "quarantined" if item["quarantined"] else item["mode"]
     mode += f": {item['mode_detail']}" if item["mode_detail"] else ""
     return item["model"], str(item["queue"]), batches, mode
+
+
+def _quality(item: dict[str, Any]) -> tuple[str, ...]:
+    accuracy, error = item["accuracy"], item["mean_error"]
+    how = [f"{item['right']} ({accuracy:.1%})"] if accuracy is not None else []
+    how += [f"mean error {error:.4g}"] if error is not None else []
+    return item["model"], str(item["release"]), str(item["labelled"]), ", ".join(how)
 
 
 def _sandboxes(workers: list[dict[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 
 from edge_agent.health.probes import memory_of, probe_device, read_boot_id, written_bytes
 from edge_agent.health.sketch import Sketch
+from fleet_contract.feedback import Tally
 from fleet_contract.messages import Health, ModelHealth
 
 
@@ -58,6 +59,8 @@ class Sources:
     models: Callable[[], Sequence[Running]]
     links: Callable[[], dict[str, bool]]
     counters: Callable[[], Mapping[str, int]]
+    quality: Callable[[str, int], Tally | None]
+    """How right a model and release was; None where feedback is off."""
 
 
 class Reporter:
@@ -123,6 +126,8 @@ class Reporter:
         self._before[item.model] = (item.inferences, item.errors, item.restarts)
         sketch = self._latencies.get(item.model)
 
+        quality = self._sources.quality(item.model, item.release)
+
         def milliseconds(q: float) -> float | None:
             value = sketch.quantile(q) if sketch is not None else None
             return None if value is None else round(value * 1000, 3)
@@ -140,6 +145,9 @@ class Reporter:
             memory_bytes=memory_of(item.pid) if item.pid is not None else None,
             mode=item.mode.name.lower(),
             mode_detail=item.mode_detail,
+            labelled=quality.labelled if quality is not None else None,
+            right=quality.right if quality is not None else None,
+            mean_error=quality.mean_error if quality is not None else None,
         )
 
 

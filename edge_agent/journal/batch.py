@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from fleet_contract.feedback import Truth
+
 FLEET: Final = "fleet"
 SITE: Final = "site"
 
@@ -111,6 +113,16 @@ class DeadLetterRow(NamedTuple):
     """False for a window: it cannot be taken in again."""
 
 
+class AnsweredRow(NamedTuple):
+    """A model's answer, remembered so that what was right can be held against it."""
+
+    result_id: str
+    model: str
+    release: int
+    answer: bytes
+    """A `Said` of the contract, packed."""
+
+
 @dataclass(slots=True)
 class Batch:
     """One transaction: all of it or nothing. Applied in the order of the fields.
@@ -133,6 +145,10 @@ class Batch:
     """Seqs of outbox rows that have reached their end; unknown ones are ignored."""
     dead_letters_gone: list[int] = field(default_factory=list)
     """Numbers of dead letters that somebody has dealt with; unknown ones are ignored."""
+    answered: list[AnsweredRow] = field(default_factory=list)
+    """Answers to be remembered for feedback."""
+    truths: list[Truth] = field(default_factory=list)
+    """What was right, to be held against the answers that are remembered."""
     last_event_no: int = 0
     """The highest event number given so far, also to events that never get a journal row; kept so that none is given twice."""
 

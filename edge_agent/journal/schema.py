@@ -59,6 +59,13 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         # a packed `Publishing`; NULL for nearly all rows
         "ALTER TABLE outbox ADD COLUMN publishing BLOB",
     ),
+    (
+        # without an index by result id: its places are random, so each answer would write a page of its own; what is right
+        # comes seldom, and then the table, which is bounded, is read from one end to the other
+        """CREATE TABLE answered (
+            no INTEGER PRIMARY KEY, result_id TEXT NOT NULL, model TEXT NOT NULL, release INTEGER NOT NULL,
+            answer BLOB NOT NULL, truth BLOB)""",
+    ),
 )
 VERSION: Final = len(STEPS)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.journal.admission import free_bytes
+from edge_agent.journal.answered_table import Quality
 from edge_agent.journal.ballast import Ballast
 from edge_agent.journal.batch import Batch, Counts, JournalRow, OutboxRow, Priority
 from edge_agent.journal.dead_letter_table import Held
@@ -126,6 +127,7 @@ class Store:
             "store_transactions": self._writer.transactions,
             "store_failures": self._writer.failures,
             "dead_letters_dropped": self._writer.dead_letters.dropped,
+            **self._writer.quality.counters,
             "store_ballast_given_up": self._ballast.given_up,
             "outbox_evicted_rows": by_cause[Cause.ROWS],
             "outbox_evicted_bytes": by_cause[Cause.BYTES],
@@ -139,6 +141,11 @@ class Store:
     def dead_letters(self) -> Held:
         """What the dead-letter store holds."""
         return self._writer.dead_letters
+
+    @property
+    def quality(self) -> Quality:
+        """How right the remembered answers were, as far as is known."""
+        return self._writer.quality
 
     def close(self, timeout: float = 10.0) -> bool:
         """Commit what waits (its callbacks are still posted), close the file, end the thread. False: not within `timeout` s."""

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
 from edge_agent.journal.admission import Admission, free_bytes
+from edge_agent.journal.answered_table import AnsweredTable, Quality
 from edge_agent.journal.ballast import Ballast
 from edge_agent.journal.batch import Batch, Counts, Priority
 from edge_agent.journal.dead_letter_table import DeadLetterTable, Held
@@ -82,6 +83,7 @@ class Writer:
         self._age_offset = connection.execute("SELECT age_clock FROM totals").fetchone()[0] - clock()
         self._outbox = OutboxTable(connection)
         self._dead_letters = DeadLetterTable(connection, settings)
+        self._answered = AnsweredTable(connection, settings.remembered_answers)
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._keys: deque[tuple[int, int]] = deque(
             (no, length // KEY_BYTES) for no, length in connection.execute("SELECT no, length(keys) FROM taken ORDER BY no")
@@ -115,6 +117,11 @@ class Writer:
     def dead_letters(self) -> Held:
         """What the dead-letter store holds, as of the last commit."""
         return self._dead_letters.held
+
+    @property
+    def quality(self) -> Quality:
+        """How right the remembered answers were, as of the last commit."""
+        return self._answered.quality
 
     def _age_now(self) -> int:
         """The age clock: seconds that the agent has run with this file. Time while it was off does not count, nor do jumps."""
@@ -242,6 +249,7 @@ class Writer:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         self._dead_letters.begin()
+        self._answered.begin()
         try:
             for job in jobs:
                 cuts = self._admission.judge(job.batch, counts)
@@ -269,6 +277,7 @@ class Writer:
         for cause, priority, gone in evicted:
             self._evicted[cause, priority] += gone
         self._dead_letters.committed()
+        self._answered.committed()
         self.transactions += 1
         for _ in range(forgotten):
             self._kept -= self._keys.popleft()[1]
@@ -291,6 +300,10 @@ class Writer:
             counts = self._outbox.add(batch.outbox, self._age_now(), counts)
         if batch.dead_letters:
             self._dead_letters.add(batch.dead_letters)
+        if batch.answered:
+            self._answered.add(batch.answered)
+        if batch.truths:
+            self._answered.take(batch.truths)
         self._replace("pipeline_state", "pipeline = ? AND key = ?", batch.pipeline_states.items(), pairs=True)
         self._replace("value", "key = ?", batch.values.items(), pairs=False)
         for low, high in to_ranges(batch.forget):

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleet_contract.messages import MESSAGES, Message, MessageError, decode, encode, to_ranges
+from fleet_contract.messages import Message, MessageError, decode, encode, to_ranges
 from fleet_contract.reasons import MEANING, Reason
-from fleet_contract.schema import generate
+from fleet_contract.schema import MESSAGES, generate
 from fleet_contract.topics import Down, Up
 from fleet_contract.version import CONTRACT_HIGH, CONTRACT_LOW, HISTORY
 

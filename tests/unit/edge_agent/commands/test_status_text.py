@@ -19,6 +19,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "models": [],
         "workers": [],
         "updates": [],
+        "quality": [],
     } | changes
 
 
@@ -66,3 +67,12 @@ def test_what_holds_the_workers_is_told_once_for_those_that_are_held_alike() -> 
     ]
     lines = [line for line in render(status(workers=workers)).splitlines() if line.startswith("sandbox")]
     assert lines == ["sandbox   frost, leak: no_new_privs seccomp", "sandbox   bare: none"]
+
+
+def test_how_right_each_release_was_is_shown_where_it_is_known() -> None:
+    frost = {"model": "frost", "release": 2, "labelled": 40, "right": 38, "accuracy": 0.95, "mean_error": None}
+    load = {"model": "load", "release": 1, "labelled": 3, "right": 0, "accuracy": None, "mean_error": 1.25}
+    rows = [" ".join(line.split()) for line in render(status(quality=[frost, load])).splitlines()]
+    assert "frost 2 40 38 (95.0%)" in rows
+    assert "load 1 3 mean error 1.25" in rows
+    assert not any(row.startswith("FEEDBACK") for row in render(status()).splitlines())

@@ -20,7 +20,15 @@ def test_a_report_carries_what_the_kernel_counted_since_the_last_one() -> None:
     counters = Counter({"events": 7})
     folder = Path.cwd()  # on a disk, which a folder for temporary files may not be
     reporter = Reporter(
-        Sources(state_dir=str(folder), stored=Counts, models=lambda: (), links=dict, counters=lambda: counters), interval=60.0
+        Sources(
+            state_dir=str(folder),
+            stored=Counts,
+            models=lambda: (),
+            links=dict,
+            counters=lambda: counters,
+            quality=lambda *_: None,
+        ),
+        interval=60.0,
     )
     first = reporter.report()
     assert first.written_bytes is not None
