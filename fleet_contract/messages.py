@@ -11,6 +11,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from fleet_contract.configuration import ConfigurationReport, DesiredConfiguration
+
 
 class Message(Struct, frozen=True):
     """The base of all messages and of the records inside them."""
@@ -146,6 +148,8 @@ class Reported(Message, frozen=True, kw_only=True):
     updates: tuple[UpdateReport, ...] = ()
     feedback: int = 0
     """The number of the last feedback message that this device has taken in; 0 before the first."""
+    configuration: ConfigurationReport | None = None
+    """Null while the device has always run with its own file alone."""
     time: str
 
 
@@ -218,6 +222,7 @@ class NoteKind(StrEnum):
     WORKER = "worker"
     STORE = "store"
     AGENT = "agent"
+    CONFIGURATION = "configuration"
 
 
 class Note(Message, frozen=True, kw_only=True):
@@ -396,6 +401,10 @@ class Desired(Message, frozen=True, kw_only=True):
 
     revision: int
     models: tuple[DesiredModel, ...] = ()
+    configuration: DesiredConfiguration | None = None
+    """Null: the device's own file alone."""
+    contract: int = 1
+    """The lowest contract version that the sender still speaks. A device that knows only lower ones says that it is too old."""
 
 
 class Command(Message, frozen=True, kw_only=True):

@@ -40,6 +40,15 @@ class Reason(StrEnum):
     MEMORY = "memory"
     CONFIDENCE = "confidence"
     DISAGREEMENT = "disagreement"
+    # configuration
+    KEY_NOT_ALLOWED = "key_not_allowed"
+    CONFIGURATION_INVALID = "configuration_invalid"
+    CONFIGURATION_TOO_LARGE = "configuration_too_large"
+    CONFIGURATION_UNKNOWN = "configuration_unknown"
+    AGENT_TOO_OLD = "agent_too_old"
+    START_FAILED = "start_failed"
+    BROKER_UNREACHABLE = "broker_unreachable"
+    PIPELINE_SILENT = "pipeline_silent"
     # inference
     WORKER_CRASHED = "worker_crashed"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -110,6 +119,14 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.MEMORY: "The release takes more memory than the one before, beyond what is allowed.",
     Reason.CONFIDENCE: "The release is less sure of its answers than the one before, beyond what is allowed.",
     Reason.DISAGREEMENT: "The release answers otherwise than the one before more often than is allowed.",
+    Reason.KEY_NOT_ALLOWED: "The configuration sets a key that only the device's own file may set.",
+    Reason.CONFIGURATION_INVALID: "The configuration does not parse, or together with the device's own file it is wrong.",
+    Reason.CONFIGURATION_TOO_LARGE: "The configuration has more bytes than a device takes in.",
+    Reason.CONFIGURATION_UNKNOWN: "The signed metadata does not name the desired revision.",
+    Reason.AGENT_TOO_OLD: "The agent is older than the configuration or the controller asks; the package manager updates it.",
+    Reason.START_FAILED: "The agent did not get through its first minutes with the configuration in three starts.",
+    Reason.BROKER_UNREACHABLE: "The agent did not reach the fleet broker after the configuration had changed.",
+    Reason.PIPELINE_SILENT: "A pipeline that gave results before the configuration changed gave none after it.",
     Reason.WORKER_CRASHED: "The model's worker process ended while it was scoring.",
     Reason.DEADLINE_EXCEEDED: "The model did not answer within its deadline.",
     Reason.BAD_OUTPUT: "The model answered with the wrong shape or with values that are not finite.",
