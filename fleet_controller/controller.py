@@ -23,6 +23,8 @@ from fleet_controller.api.app import create_app
 from fleet_controller.commands import Commands
 from fleet_controller.desired import DesiredStates
 from fleet_controller.enrolment.devices import Enrolment
+from fleet_controller.feedback.giving import Feedbacks
+from fleet_controller.feedback.sending import RESEND_EVERY, Sending
 from fleet_controller.intake.intake import Changes, Intake
 from fleet_controller.intake.session import Session
 from fleet_controller.logs import set_up_logging
@@ -32,7 +34,7 @@ from fleet_controller.rollouts.service import Rollouts
 from fleet_controller.services import Services
 from fleet_controller.settings import ControllerSettings
 from fleet_controller.store.database import Database, open_database
-from fleet_controller.store.pruning import prune_health
+from fleet_controller.store.pruning import prune_feedback, prune_health
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Controller:
         self.session = Session(settings.mqtt, self._on_message, self._on_up)
         self.desired = DesiredStates(database, self.session.publish, clock)
         self.commands = Commands(database, self.session.publish, clock)
+        self.feedback = Sending(database, self.session.publish, clock)
         self.engine = Engine(database, self.desired, settings.rollouts.interval, clock)
         self.intake = Intake(database, self.session.publish, settings.intake, self._on_changes, clock)
         # Daemonic threads: a job that hangs does not keep the process from ending.
@@ -71,6 +74,7 @@ class Controller:
             desired=self.desired,
             rollouts=Rollouts(database, self.desired, self.engine, settings.rollouts, clock),
             commands=self.commands,
+            feedbacks=Feedbacks(database, self.feedback.send, clock),
             scheduler=self.scheduler,
             counters=self.counters,
             connected=lambda: self.session.connected,
@@ -85,13 +89,15 @@ class Controller:
             misfire_grace_time=None,
         )
         self.scheduler.add_job(
-            lambda: prune_health(database, clock() - settings.database.health_history),
-            "interval",
-            seconds=_PRUNE_EVERY,
-            id="prune",
-            coalesce=True,
-            misfire_grace_time=None,
+            self._prune, "interval", seconds=_PRUNE_EVERY, id="prune", coalesce=True, misfire_grace_time=None
         )
+        self.scheduler.add_job(
+            self.feedback.send_all, "interval", seconds=RESEND_EVERY, id="feedback", coalesce=True, misfire_grace_time=None
+        )
+
+    def _prune(self) -> None:
+        prune_health(self.database, self.services.clock() - self.settings.database.health_history)
+        prune_feedback(self.database)
 
     def start(self) -> None:
         """Start the threads."""
@@ -120,7 +126,7 @@ class Controller:
     def counters(self) -> Mapping[str, int]:
         """Totals since the start."""
         total: Counter[str] = Counter()
-        for part in (self.session, self.intake, self.engine):
+        for part in (self.session, self.intake, self.engine, self.feedback):
             total.update(dict(part.counters))
         return total
 
@@ -139,6 +145,7 @@ class Controller:
         told = {*self.desired.behind(arrived), *self.desired.overtake(changes.reported)}
         if told:
             self.desired.publish(told)
+        self.feedback.send(arrived | self.feedback.reported(changes.reported))
 
 
 def run(settings: ControllerSettings) -> int:

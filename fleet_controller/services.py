@@ -8,6 +8,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from fleet_controller.commands import Commands
 from fleet_controller.desired import DesiredStates
 from fleet_controller.enrolment.devices import Enrolment
+from fleet_controller.feedback.giving import Feedbacks
 from fleet_controller.registry.service import Registry
 from fleet_controller.rollouts.service import Rollouts
 from fleet_controller.settings import ControllerSettings
@@ -25,6 +26,7 @@ class Services:
     desired: DesiredStates
     rollouts: Rollouts
     commands: Commands
+    feedbacks: Feedbacks
     scheduler: BackgroundScheduler
     """Runs jobs in its own threads; started after the application is made, so jobs may be added while building it."""
     counters: Callable[[], Mapping[str, int]]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fleet_controller import __version__
-from fleet_controller.cli import alarm, connection, device, health, keys, model, rollout, service
+from fleet_controller.cli import alarm, connection, device, feedback, health, keys, model, rollout, service
 from fleet_controller.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(device.app, name="device")
 app.add_typer(keys.app, name="keys")
 app.add_typer(model.app, name="model")
 app.add_typer(rollout.app, name="rollout")
+app.command("feedback", epilog=EPILOG)(feedback.give)
 app.command("health", epilog=EPILOG)(health.show_health)
 app.command("init", epilog=EPILOG)(service.init)
 app.command("serve", epilog=EPILOG)(service.serve)

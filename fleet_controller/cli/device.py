@@ -238,15 +238,25 @@ def _render_one(device: dict[str, Any]) -> Any:
             each.get("p95_ms"),
             size(each.get("memory_bytes")),
             each.get("mode"),
+            _quality(each),
         )
         for each in health.get("models", ())
     ]
     if measured:
-        parts.append(table(("model", "inferences", "errors", "p50 ms", "p95 ms", "memory", "mode"), measured, "health"))
+        columns = ("model", "inferences", "errors", "p50 ms", "p95 ms", "memory", "mode", "feedback")
+        parts.append(table(columns, measured, "health"))
     notes = [(age(each["time"]), each["kind"], each.get("reason"), each["detail"]) for each in device["notes"][:10]]
     if notes:
         parts.append(table(("ago", "kind", "reason", "detail"), notes, "newest notes"))
     return Group(*parts)
+
+
+def _quality(model: dict[str, Any]) -> str | None:
+    """What the device itself knows of how right the release was."""
+    labelled, error = model.get("labelled"), model.get("mean_error")
+    if not labelled:
+        return None
+    return f"mean error {error:.4g} of {labelled}" if error is not None else f"{model.get('right')} of {labelled} right"
 
 
 def _explain(update: dict[str, Any], meanings: dict[str, str]) -> str:

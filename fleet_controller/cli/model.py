@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import typer
 
-from fleet_controller.cli import release
+from fleet_controller.cli import accuracy, release
 from fleet_controller.cli.arguments import Output, OutputOption
 from fleet_controller.cli.connection import Service
 from fleet_controller.cli.exits import EPILOG, Exit, fail
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Model bundles and their signed releases.", no_args_is_help=True, epilog=EPILOG)
 
 app.command("optimize", epilog=OPTIMIZE_EPILOG)(optimize)
+app.command("accuracy", epilog=EPILOG)(accuracy.show_accuracy)
 for command in (release.add, release.sign, release.publish, release.revoke):
     app.command(command.__name__, epilog=EPILOG)(command)
 

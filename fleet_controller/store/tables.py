@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -93,6 +94,39 @@ results = Table(
     UniqueConstraint("device", "stream", "seq"),
     UniqueConstraint("device", "result_id"),
     Index(None, "device", "received"),
+    Index(None, "model", "received"),
+)
+
+# What was right for results. A correction is a new row; the row before stays as history.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("device", _Name, nullable=False),
+    Column("result_id", String(128), nullable=False),
+    Column("label", String(128)),
+    Column("value", Double),
+    # Where it is known from, and when it was seen to be so: as it was given.
+    Column("source", String(128)),
+    Column("operator", _Name, nullable=False),
+    Column("time", String(128)),
+    Column("received", Double, nullable=False),
+    # When another row took its place; null for the one that holds.
+    Column("replaced", Double),
+    # On its way to the device: `waiting`, `sent`, `taken`; `skipped` if replaced before, `unsent` if too many waited.
+    Column("state", String(16), nullable=False),
+    # Of the message that it was sent in.
+    Column("number", BigInteger),
+    Index(None, "device", "state"),
+    Index(None, "result_id"),
+    Index(
+        "uq_feedback_current",
+        "device",
+        "result_id",
+        unique=True,
+        sqlite_where=text("replaced IS NULL"),
+        postgresql_where=text("replaced IS NULL"),
+    ),
 )
 
 # One row for each alarm, from the results that carry it: results are many, and their outcome is looked at nowhere else.
