@@ -8,6 +8,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
+from fleet_contract.baseline import MAX_BASELINE_BYTES, Baseline, parse_baseline
 from fleet_contract.manifest import (
     MANIFEST_NAME,
     GoldenSample,
@@ -49,6 +50,8 @@ class BundleIndex:
     manifest: Manifest
     golden: tuple[GoldenSample, ...]
     entries: dict[str, BundleEntry]
+    baseline: Baseline | None = None
+    """What drift is measured against, where the maker gave it."""
 
 
 def read_bundle(file: BinaryIO, *, max_bytes: int = MAX_BUNDLE_BYTES) -> BundleIndex:
@@ -73,9 +76,13 @@ def read_bundle(file: BinaryIO, *, max_bytes: int = MAX_BUNDLE_BYTES) -> BundleI
         if manifest.tokenizer is not None:
             _check_size(entries[manifest.tokenizer], MAX_TOKENIZER_BYTES)
         golden = parse_golden(_read_text(file, entries, manifest.golden), manifest)
+        baseline = None
+        if manifest.baseline is not None:
+            _check_size(entries[manifest.baseline], MAX_BASELINE_BYTES)
+            baseline = parse_baseline(_read_text(file, entries, manifest.baseline), manifest)
     except ManifestError as error:
         raise BundleError(Reason.MANIFEST_INVALID, str(error)) from error
-    return BundleIndex(manifest, golden, entries)
+    return BundleIndex(manifest, golden, entries, baseline)
 
 
 class _HeaderReader:

@@ -159,6 +159,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     """What the features fill; every size behind the batch is fixed."""
     input_tensors: tuple[Tensor, ...] = ()
     """What a model takes that is not fed by features: the tokens of a text, or raw tensors. One of the two keys is needed."""
+    baseline: str | None = None
+    """The baseline's entry in the bundle: JSON, a `Baseline` (`fleet_contract/baseline.py`)."""
     tokenizer: str | None = None
     """The tokenizer's entry in the bundle, as the package tokenizers writes it; for kind `text` with `input_tensors`."""
     tokens: Tokens = Tokens()
@@ -184,7 +186,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     @property
     def entries(self) -> tuple[str, ...]:
         """The bundle's entries beside the manifest."""
-        return (self.file, self.golden) if self.tokenizer is None else (self.file, self.golden, self.tokenizer)
+        return tuple(name for name in (self.file, self.golden, self.tokenizer, self.baseline) if name is not None)
 
     @property
     def file_inputs(self) -> tuple[Tensor, ...]:
@@ -233,6 +235,8 @@ class Manifest(Record, frozen=True, kw_only=True):
         entries = [("file", self.file), ("golden", self.golden)]
         if self.tokenizer is not None:
             entries.append(("tokenizer", self.tokenizer))
+        if self.baseline is not None:
+            entries.append(("baseline", self.baseline))
         taken = {MANIFEST_NAME}
         for key, entry in entries:
             if not _ENTRY.fullmatch(entry) or entry == MANIFEST_NAME:

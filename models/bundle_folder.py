@@ -1,4 +1,4 @@
-"""A bundle's source folder: `model.toml`, the model file and golden samples computed by the runtime that devices use."""
+"""A bundle's source folder: `model.toml`, the model file, and golden samples and a baseline by the runtime that devices use."""
 
 import json
 from collections.abc import Sequence
@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from edge_agent.inference.worker.features import compute
+from fleet_contract.baseline import parse_baseline
 from fleet_contract.manifest import MANIFEST_NAME, Manifest, parse_golden, parse_manifest
+from fleet_controller.drift.baselines import BASELINE_NAME, baseline_json, make_baseline
 from fleet_controller.registry.manifest_text import manifest_toml
 from models.runtimes import Matrix, run_model
 
@@ -59,12 +62,19 @@ def golden_samples(questions: Sequence[Question], answers: Matrix, tolerance: fl
     return ("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n").encode()
 
 
-def write_bundle_folder(manifest: Manifest, model: bytes, golden: bytes, root: Path = MODELS) -> Path:
+def baseline_of(manifest: Manifest, model: bytes, questions: Sequence[Question], data: str) -> bytes:
+    """What drift is measured against, as JSON: these questions and the answers to them."""
+    return baseline_json(make_baseline(manifest, questions, scores(manifest, model, questions).tolist(), data))
+
+
+def write_bundle_folder(manifest: Manifest, model: bytes, golden: bytes, baseline: bytes, root: Path = MODELS) -> Path:
     """Write `root/name/version/`, checked by the parsers of the contract; returns the folder."""
-    text = manifest_toml(manifest).encode()
+    named = msgspec.structs.replace(manifest, baseline=BASELINE_NAME)
+    text = manifest_toml(named).encode()
     parse_golden(golden, parse_manifest(text))
+    parse_baseline(baseline, named)
     folder = root / manifest.name / manifest.version
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in ((MANIFEST_NAME, text), (manifest.file, model), (manifest.golden, golden)):
+    for name, data in ((MANIFEST_NAME, text), (manifest.file, model), (manifest.golden, golden), (BASELINE_NAME, baseline)):
         (folder / name).write_bytes(data)
     return folder

@@ -29,7 +29,7 @@ from fleet_contract.manifest import (
     WindowInput,
 )
 from fleet_controller.demo.recordings import weather_days
-from models.bundle_folder import GOLDEN_NAME, Question, golden_samples, scores, vectors, write_bundle_folder
+from models.bundle_folder import GOLDEN_NAME, Question, baseline_of, golden_samples, scores, vectors, write_bundle_folder
 from models.tflite_writer import Activation, Dense, write_dense
 
 WINDOW: Final = 7
@@ -105,6 +105,11 @@ def measure(manifest: Manifest, model: bytes) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
+def baseline(manifest: Manifest, model: bytes) -> bytes:
+    """What drift is measured against: the inputs that were trained on, as they were recorded."""
+    return baseline_of(manifest, model, questions([2012, 2013, 2014])[0], "Seattle daily weather, 2012 to 2014")
+
+
 def build() -> list[Manifest]:
     """Train and write all versions."""
     second = train("2.0.0", SECOND, [2012, 2013, 2014], strength=1.0)
@@ -115,13 +120,14 @@ def build() -> list[Manifest]:
     ]
     asked = _golden_questions()
     for manifest, model in good:
-        write_bundle_folder(manifest, model, golden_samples(asked, scores(manifest, model, asked)))
+        write_bundle_folder(manifest, model, golden_samples(asked, scores(manifest, model, asked)), baseline(manifest, model))
     manifest, model = second
     # The defect of version 3: someone sorted the features, and the weights still stand in the old order.
     order = sorted(manifest.features, key=lambda feature: (feature.op, feature.input or ""))
     text = f"Broken on purpose. {manifest.description}"
     broken = msgspec.structs.replace(manifest, version="3.0.0", features=tuple(order), description=text)
-    write_bundle_folder(broken, model, golden_samples(asked, scores(manifest, model, asked)))
+    golden = golden_samples(asked, scores(manifest, model, asked))
+    write_bundle_folder(broken, model, golden, baseline(manifest, model))
     return [item[0] for item in good] + [broken]
 
 

@@ -32,7 +32,7 @@ from fleet_contract.manifest import (
     WindowInput,
 )
 from fleet_controller.demo.recordings import FlowHour, flow_hours
-from models.bundle_folder import GOLDEN_NAME, Question, golden_samples, scores, vectors, write_bundle_folder
+from models.bundle_folder import GOLDEN_NAME, Question, baseline_of, golden_samples, scores, vectors, write_bundle_folder
 
 WINDOW: Final = 24
 LABELS: Final = ("normal", "abnormal")
@@ -131,6 +131,12 @@ def measure(manifest: Manifest, model: bytes) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
+def baseline(manifest: Manifest, model: bytes) -> bytes:
+    """What drift is measured against: the inputs that were trained on, as they were recorded."""
+    data = "river water-flow as recorded, windows that end before 2022-04-25"
+    return baseline_of(manifest, model, recorded(held_out=False)[0], data)
+
+
 def build() -> list[Manifest]:
     """Train and write all versions."""
     second = train("2.0.0", SECOND, _network(2), seeds=range(1, 11))
@@ -141,7 +147,7 @@ def build() -> list[Manifest]:
     ]
     asked = _golden_questions()
     for manifest, model in good:
-        write_bundle_folder(manifest, model, golden_samples(asked, scores(manifest, model, asked)))
+        write_bundle_folder(manifest, model, golden_samples(asked, scores(manifest, model, asked)), baseline(manifest, model))
     manifest, model = second
     assert manifest.scaling is not None
     # The defect of version 3: the scaling was fitted on flows in m3/h, while the readings are in l/s.
@@ -151,7 +157,8 @@ def build() -> list[Manifest]:
     )
     text = f"Broken on purpose. {manifest.description}"
     broken = msgspec.structs.replace(manifest, version="3.0.0", scaling=wrong, description=text)
-    write_bundle_folder(broken, model, golden_samples(asked, scores(manifest, model, asked)))
+    golden = golden_samples(asked, scores(manifest, model, asked))
+    write_bundle_folder(broken, model, golden, baseline(manifest, model))
     return [item[0] for item in good] + [broken]
 
 

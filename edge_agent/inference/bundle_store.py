@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_agent.durable import fsync_folder, move_file_durably
+from fleet_contract.baseline import Baseline
 from fleet_contract.bundle import MAX_BUNDLE_BYTES, BundleEntry, BundleError, BundleIndex, read_bundle
 from fleet_contract.manifest import GoldenSample, Manifest
 from fleet_contract.reasons import Reason
@@ -34,6 +35,8 @@ class Bundle:
     """Where the model file lies in the tar."""
     tokenizer: BundleEntry | None = None
     """Where the tokenizer lies, if the model has one."""
+    baseline: Baseline | None = None
+    """What drift is measured against."""
 
 
 def hex_of(digest: str) -> str:
@@ -57,7 +60,7 @@ def open_bundle_file(path: Path) -> Bundle:
 def _bundle(path: Path, digest: str, index: BundleIndex) -> Bundle:
     manifest = index.manifest
     tokenizer = None if manifest.tokenizer is None else index.entries[manifest.tokenizer]
-    return Bundle(path, PREFIX + digest, manifest, index.golden, index.entries[manifest.file], tokenizer)
+    return Bundle(path, PREFIX + digest, manifest, index.golden, index.entries[manifest.file], tokenizer, index.baseline)
 
 
 class BundleStore:

@@ -1,6 +1,8 @@
 """The bundle folders of the demo, as they are committed."""
 
 import io
+import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from fleet_contract.bundle import BundleIndex, read_bundle
+from models import baselines
 from models.bundle_folder import MODELS, Question, scores
 
 FOLDERS = sorted(path.parent for path in MODELS.glob("*/*/model.toml"))
@@ -51,6 +54,22 @@ def test_a_packed_folder_passes_the_checks_of_a_bundle(folder: Path) -> None:
     assert (bundle.manifest.name, bundle.manifest.version) == (folder.parent.name, folder.name)
     assert len(bundle.golden) >= 5
     assert all(path.stat().st_size < 300_000 for path in folder.iterdir())
+
+
+def test_baselines_are_made_again_as_they_are_committed(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    shutil.copytree(MODELS, root)
+    for path in root.glob("*/*/baseline.json"):
+        path.unlink()
+    assert len(baselines.build(root)) == len(FOLDERS)
+    for folder in FOLDERS:
+        again = root / folder.relative_to(MODELS)
+        assert (again / "model.toml").read_bytes() == (folder / "model.toml").read_bytes()
+        made, known = (json.loads((place / "baseline.json").read_bytes()) for place in (again, folder))
+        assert made["samples"] == known["samples"]
+        for name, numbers in known["numbers"].items():
+            if name.startswith(("input.", "text.")):  # scores differ in their last digits from one processor to another
+                assert made["numbers"][name] == numbers
 
 
 @pytest.mark.parametrize("folder", GOOD, ids=name_of)
