@@ -5,35 +5,13 @@ child so that the daemon never imports pydantic. Each part receives its own slic
 Durations are seconds and sizes are bytes; configuration may write them with a unit.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
-from edge_agent.units import parse_duration, parse_optional_duration, parse_optional_number, parse_size
+from edge_agent.quantities import Duration, OptionalDuration, OptionalNumber, Size, Unit
+from edge_agent.update_settings import UpdateSettings
 from fleet_contract.messages import Severity
-
-
-class _Unit:
-    """Lets pydantic read text with a unit for a number, without this module importing pydantic."""
-
-    def __init__(self, parse: Callable[[object], object]) -> None:
-        self._parse = parse
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_before_validator_function(self._parse, handler(source))
-
-
-Duration = Annotated[float, _Unit(parse_duration)]
-"""Seconds; in configuration also `"250ms"`, `"30s"`, `"10min"`, `"2h"`, `"7d"`."""
-OptionalDuration = Annotated[float | None, _Unit(parse_optional_duration)]
-"""Seconds, or None; in configuration also `"none"`."""
-OptionalNumber = Annotated[float | None, _Unit(parse_optional_number)]
-"""A number, or None; in configuration also `"none"`."""
-Size = Annotated[int, _Unit(parse_size)]
-"""Bytes; in configuration also `"64KiB"`, `"512MiB"`, `"2GiB"`, `"1MB"`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +185,7 @@ class DecisionSettings:
     """or this many seconds of event time have passed since the last one."""
     min_interval: Duration | None = None
     """Seconds of event time between two results; a change of the state or of an alarm does not wait."""
-    alarm: Annotated[AlarmSettings | None, _Unit(parse_alarm)] = None
+    alarm: Annotated[AlarmSettings | None, Unit(parse_alarm)] = None
     quiet_hours: tuple[str, ...] = ()
     """Spans of the day such as `22:00-06:00`, in event time: an alarm is raised at the first window after them."""
     zone: str = "UTC"
@@ -422,70 +400,6 @@ class InferenceSettings:
     """and above which they are paused; None does not look."""
     models: dict[str, ModelSettings] = field(default_factory=dict)
     """Model name to what is another for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QualityLimits:
-    """What a new release may not exceed beside the incumbent, while it shadows and while it is on probation."""
-
-    max_error_rate: float = 0.02
-    """Share of inputs without scores, on top of the incumbent's."""
-    max_latency_ratio: float = 2.0
-    """Of the incumbent's p95 for one input,"""
-    latency_slack: Duration = 0.005
-    """or its p95 and this, whichever is more."""
-    max_memory_ratio: float = 2.0
-    """Of the memory of the incumbent's worker,"""
-    memory_slack: Size = 64 * 1024**2
-    """or its memory and this, whichever is more."""
-    min_confidence_ratio: float = 0.6
-    """Of the incumbent's median confidence."""
-    min_agreement: float = 0.0
-    """Share of answers that agree with the incumbent's. 0: a better model may answer otherwise."""
-    max_crashes: int = 0
-    """Ends of its worker."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowSettings:
-    """A candidate sees live inputs beside the incumbent before it may answer. It ends with the first of the two."""
-
-    inputs: int = 100
-    """That both have answered; 0 skips shadowing."""
-    time: Duration = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbationSettings:
-    """After the switch the device watches the new release, and takes it back by itself. It ends when both are reached."""
-
-    inputs: int = 100
-    """That it has answered; with `time` 0 too there is no probation."""
-    time: Duration = 600.0
-    longest: Duration = 86400.0
-    """It ends then, however few inputs came."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateSettings:
-    """Where signed releases come from and what is tried."""
-
-    url: str | None = None
-    """Base URL of the controller's HTTP server; None: this device takes no updates."""
-    token_file: str | None = None
-    """A file with the device's HTTP token and nothing else."""
-    root_file: str | None = None
-    """The first trusted TUF root, from `fleet device add`."""
-    ca_file: str | None = None
-    max_attempts: int = 5
-    retry_min: Duration = 5.0
-    retry_max: Duration = 600.0
-    test_timeout: Duration = 60.0
-    fetch_timeout: Duration = 3600.0
-    max_bundle_bytes: Size = 512 * 1024**2
-    shadow: ShadowSettings = field(default_factory=ShadowSettings)
-    probation: ProbationSettings = field(default_factory=ProbationSettings)
-    limits: QualityLimits = field(default_factory=QualityLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

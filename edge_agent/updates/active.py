@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge_agent.loop import Loop
-from edge_agent.settings import UpdateSettings
+from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
 from edge_agent.updates.ledger import Installed, UpdateRecord
 from edge_agent.updates.machine import Event, step

@@ -5,7 +5,7 @@ The same rules hold while it shadows and while it is on probation, so what is ca
 
 from typing import Final
 
-from edge_agent.settings import ProbationSettings, QualityLimits
+from edge_agent.update_settings import ProbationSettings, QualityLimits
 from edge_agent.updates.ports import Failure
 from fleet_contract.messages import Evidence, Figures
 from fleet_contract.reasons import Reason

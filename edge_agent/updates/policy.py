@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from edge_agent.settings import UpdateSettings
+from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates.ledger import Installed, Ledger, UpdateRecord
 from edge_agent.updates.machine import FINAL
 from fleet_contract.messages import DesiredModel
@@ -66,6 +66,15 @@ def is_proven_here(ledger: Ledger, record: UpdateRecord) -> bool:
     """Whether this device has run this very release well before: a return is quick, and asks for no proof again."""
     places = (ledger.previous.get(record.model), ledger.factory.get(record.model))
     return any(item is not None and item.digest == record.digest and item.proven for item in places)
+
+
+def find_kept(ledger: Ledger, model: str, release: int) -> Installed | None:
+    """This release of the model, if it was installed here and its bundle was to stay."""
+    for place in (ledger.previous, ledger.active, ledger.factory):
+        installed = place.get(model)
+        if installed is not None and installed.release == release:
+            return installed
+    return None
 
 
 def wants_shadow(settings: UpdateSettings, ledger: Ledger, record: UpdateRecord) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from edge_agent.loop import Loop
-from edge_agent.settings import UpdateSettings
+from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates.ledger import Floors, UpdateRecord
 from edge_agent.updates.trust.job import Job, Message, decode_line, encode
 from fleet_contract.trust import METADATA_PATH, TARGETS_PATH

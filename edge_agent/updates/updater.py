@@ -1,42 +1,38 @@
-"""Drives updates: one at a time, each step's intent persisted before it is done, on the loop thread.
+"""The update room's door: takes in what is desired, decides what is done next, one update at a time, on the loop thread.
 
-What is decided stands in `policy.py` and `machine.py`; this file carries it out. The recorded active model changes in the same
-write as the beginning of probation, after the swap: a crash before that write leaves the old one recorded and the candidate to
-be tested again, a crash after it leaves the new one, still on probation.
+The rules stand in `policy.py` and `machine.py`. `steps.py` persists each step's intent before it is done; `fetching.py`,
+`trying.py` and `watching.py` do the work. The recorded active model changes in the same write as the beginning of probation,
+after the swap: a crash before that write leaves the old one recorded and the candidate to be tested again, a crash after it
+leaves the new one, still on probation.
 """
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from edge_agent.loop import Loop, Timer
-from edge_agent.settings import UpdateSettings
+from edge_agent.loop import Loop
+from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
 from edge_agent.updates.active import ActiveModels
+from edge_agent.updates.fetching import Fetching
 from edge_agent.updates.ledger import Installed, UpdateRecord
 from edge_agent.updates.machine import FINAL, RESUME, SETTLED, Event, step
 from edge_agent.updates.policy import Action
-from edge_agent.updates.ports import Failure, Fetch, Models, NoteWriter, Stage, Trust, Values
-from edge_agent.updates.process import make_job
+from edge_agent.updates.ports import Failure, Models, NoteWriter, Stage, Trust, Values
+from edge_agent.updates.steps import Steps
 from edge_agent.updates.store import UpdateStore
-from edge_agent.updates.trust.job import Done, Failed, Fetched, Message, MetadataValid, Progress, Verified
+from edge_agent.updates.trying import TRIED, Trying
 from edge_agent.updates.watching import LOOK, Watching
-from fleet_contract.bundle import BundleError
 from fleet_contract.messages import Desired, NoteKind, UpdateReport
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
 
 log = logging.getLogger(__name__)
-
-TRIED: Final = (State.TESTING, State.SHADOWING, State.ACTIVATING)
-"""A worker of the candidate runs."""
 
 
 class Updater:
@@ -63,35 +59,59 @@ class Updater:
         `on_change()` follows each change of `reports()`, `installed()` or `revision`.
         """
         self._settings = settings
-        self._folder = state_dir / "updates"
-        self._loop = loop
-        self._trust = trust
         self._stage = stage
         self._models = models
         self._note = note
         self._on_change = on_change
         self._clock = clock
-        self._jitter = jitter
-        self._store = UpdateStore(values, loop, retry=settings.retry_min)
-        self._ledger = self._store.ledger
-        self._floors = self._store.floors
-        self._current: UpdateRecord | None = None
-        self._fetch: Fetch | None = None
-        self._fetched_before = 0
-        self._guard: Timer | None = None
-        self._backing_off: dict[str, Timer] = {}
-        self._stopped = False
+        self._store = store = UpdateStore(values, loop, retry=settings.retry_min)
+        self._ledger = store.ledger
+        self._floors = store.floors
+        self._steps = Steps(
+            settings,
+            loop=loop,
+            store=store,
+            note=note,
+            now=self._now,
+            jitter=jitter,
+            plan=self.plan,
+            ended=self._on_end,
+            changed=self.changed,
+        )
         self._watching = Watching(settings, self, models, loop, look)
         self._active = ActiveModels(
             settings,
             self,
             loop=loop,
-            store=self._store,
+            store=store,
             stage=stage,
             models=models,
             note=note,
             now=self._now,
             jitter=jitter,
+        )
+        self._trying = Trying(
+            settings,
+            self._steps,
+            loop=loop,
+            store=store,
+            stage=stage,
+            models=models,
+            active=self._active,
+            watching=self._watching,
+            run_probation=self._run_probation,
+            proven=self.proven,
+        )
+        self._fetching = Fetching(
+            settings,
+            state_dir / "updates",
+            self._steps,
+            store=store,
+            trust=trust,
+            stage=stage,
+            clock=clock,
+            run_stage=self._trying.run_stage,
+            run_test=self._trying.run_test,
         )
 
     @property
@@ -131,19 +151,17 @@ class Updater:
 
     def stop(self) -> None:
         """End a running fetch; what was fetched stays for the next start."""
-        self._stopped = True
         self._active.stop()
-        self._end_step()
+        self._steps.stop()
         self._watching.stop()
-        for timer in self._backing_off.values():
-            timer.cancel()
 
     def quarantine(self, model: str, release: int, detail: str) -> None:
         """A release that answers has ended its workers too often, says the inference room."""
         self._watching.stop_probation(model)
         gives_way = self._active.quarantine(model, release, detail)
-        if gives_way and self._current is not None and self.busy_with(model) and self._current.state is not State.ACTIVATING:
-            self._start_over(self._current)
+        current = self._steps.current
+        if gives_way and current is not None and self.busy_with(model) and current.state is not State.ACTIVATING:
+            self._trying.give_way(current)
 
     def on_desired(self, desired: Desired) -> bool:
         """Take in a desired state; returns False for one that is not newer than the last."""
@@ -159,12 +177,12 @@ class Updater:
 
     def plan(self) -> None:
         """Look at every model, and begin the next update if none is under way."""
-        if self._stopped:
+        if self._steps.stopped:
             return
         ledger = self._ledger
         for model in sorted({*ledger.desired, *ledger.active, *ledger.records}):
             self._plan_model(model)
-        if self._current is None:
+        if self._steps.current is None:
             self._take_next()
 
     def _plan_model(self, model: str) -> None:
@@ -183,44 +201,45 @@ class Updater:
             self._adopt(fresh)
         elif action is Action.REFUSE:
             floor = self._floors.releases[model]
-            self._end(fresh, Event.FAILED, Failure(Reason.RELEASE_BELOW_FLOOR, f"release {desired.release} is below {floor}"))
+            failure = Failure(Reason.RELEASE_BELOW_FLOOR, f"release {desired.release} is below {floor}")
+            self._steps.end(fresh, Event.FAILED, failure)
         else:
             self.changed()
             self._store.save()
 
     def _take_next(self) -> None:
         for model, record in sorted(self._ledger.records.items()):
-            if record.state in SETTLED or model in self._backing_off or self._active.is_loading(model):
+            if record.state in SETTLED or self._steps.is_backing_off(model) or self._active.is_loading(model):
                 continue
-            self._current = record
+            self._steps.current = record
             if policy.interrupted_too_often(record, self._settings.max_attempts):
                 text = f"cut off by {record.interruptions} restarts"
-                self._end(record, Event.FAILED, Failure(Reason.INTERRUPTED, text))
+                self._steps.end(record, Event.FAILED, Failure(Reason.INTERRUPTED, text))
             elif record.state is State.STAGING:
-                self._run_stage(record)
+                self._trying.run_stage(record)
             elif record.state is State.TESTING:
-                self._run_test(record)
+                self._trying.run_test(record)
             else:
                 record.attempts += 1
-                self._move(record, Event.BEGIN, self._run_fetch)
+                self._steps.move(record, Event.BEGIN, self._fetching.run)
             return
 
     def _adopt(self, record: UpdateRecord) -> None:
         active = self._ledger.active[record.model]
         record.version, record.digest = active.version, active.digest
-        self._end(record, Event.ALREADY_ACTIVE, None)
+        self._steps.end(record, Event.ALREADY_ACTIVE, None)
 
     def _supersede(self, record: UpdateRecord) -> None:
-        if record is self._current:
-            self._end_step()
-            self._current = None
+        if record is self._steps.current:
+            self._steps.end_step()
+            self._steps.current = None
             if record.state in (State.TESTING, State.SHADOWING):
                 self._models.cancel_test(record.model)
         self._watching.stop_probation(record.model)
-        self._stop_backing_off(record.model)
+        self._steps.stop_backing_off(record.model)
         record.state = step(record.state, Event.SUPERSEDED)
         record.reason = Reason.SUPERSEDED
-        self._tell(record, "another release or none is desired now")
+        self._steps.tell(record, "another release or none is desired now")
 
     def _remove(self, model: str) -> None:
         ledger = self._ledger
@@ -236,211 +255,19 @@ class Updater:
         self._store.save(lambda: self._clean(model))
         self.changed()
 
-    # ---- fetching and verifying -------------------------------------------------------------------------------------
-
-    def _run_fetch(self, record: UpdateRecord) -> None:
-        settings = self._settings
-        if settings.url is None:
-            self._end(
-                record, Event.FAILED, Failure(Reason.DOWNLOAD_FAILED, "this device takes no updates: updates.url is not set")
-            )
-            return
-        kept = self._kept(record)
-        self._fetched_before = record.fetched_bytes
-        try:
-            job = make_job(settings, self._folder, record, self._floors, self._clock(), kept.digest if kept else None)
-            self._fetch = self._trust.start(
-                job, lambda line: self._on_line(record, line), lambda text: self._on_fetch_end(record, text)
-            )
-        except (OSError, ValueError) as error:
-            self._retry(record, Failure(Reason.DOWNLOAD_FAILED, f"cannot start fetching: {error}"))
-            return
-        self._guard = self._loop.call_later(
-            settings.fetch_timeout, lambda: self._on_fetch_end(record, f"not done within {settings.fetch_timeout:g} s")
-        )
-
-    def _on_line(self, record: UpdateRecord, line: Message) -> None:
-        match line:
-            case MetadataValid():
-                if self._floors.take_in(record.model, line):
-                    self._store.save()
-            case Verified():
-                record.version, record.digest, record.total_bytes = line.version, line.digest, line.length
-            case Progress():
-                if policy.made_progress(self._fetched_before, line.fetched):
-                    record.attempts = 1
-                record.fetched_bytes = max(record.fetched_bytes, line.fetched)
-                self.changed()
-            case Fetched():
-                self._move(record, Event.FETCHED)
-            case Done():
-                self._on_done(record, line)
-            case Failed():
-                self._end_step()
-                failure = Failure(line.reason, line.detail)
-                kept = self._kept(record)
-                offline = line.temporary and line.reason is Reason.DOWNLOAD_FAILED
-                if offline and kept is not None and record.state is State.FETCHING:
-                    # Going back must work offline too; the floor was raised by every metadata seen so far.
-                    log.info("no metadata, using the bundle on disk", extra={"model": record.model, "detail": line.detail})
-                    self._use_kept(record, kept)
-                elif line.temporary:
-                    self._retry(record, failure)
-                else:
-                    self._end(record, Event.FAILED, failure)
-
-    def _on_done(self, record: UpdateRecord, line: Done) -> None:
-        self._end_step()
-        kept = self._kept(record)
-        record.version, record.digest = line.version, line.digest
-        if line.path is not None:
-            record.file = line.path
-            self._move(record, Event.VERIFIED, self._run_stage)
-        elif kept is not None:
-            self._use_kept(record, kept)
-        else:
-            self._retry(record, Failure(Reason.BUNDLE_INVALID, "the bundle on disk is gone"))
-
-    def _on_fetch_end(self, record: UpdateRecord, text: str) -> None:
-        if record is self._current and record.state in (State.FETCHING, State.VERIFYING):
-            self._end_step()
-            self._retry(record, Failure(Reason.DOWNLOAD_FAILED, text))
-
-    def _kept(self, record: UpdateRecord) -> Installed | None:
-        """The desired release, if it is unpacked here from earlier."""
-        for place in (self._ledger.previous, self._ledger.active, self._ledger.factory):
-            installed = place.get(record.model)
-            if installed is not None and installed.release == record.release:
-                return installed if self._stage.folder(record.model, installed.digest) is not None else None
-        return None
-
-    def _use_kept(self, record: UpdateRecord, kept: Installed) -> None:
-        record.version, record.digest = kept.version, kept.digest
-        self._move(record, Event.ON_DISK, self._run_test)
-
-    # ---- staging, testing, activating -------------------------------------------------------------------------------
-
-    def _run_stage(self, record: UpdateRecord) -> None:
-        path = Path(record.file)
-        if not path.exists() and self._stage.folder(record.model, record.digest) is None:
-            self._retry(record, Failure(Reason.DOWNLOAD_FAILED, "the verified bundle is gone"))
-            return
-
-        def work() -> None:
-            # Unpacking and syncing take seconds on an SD card: a thread of its own keeps events flowing.
-            outcome: BundleError | OSError | None = None
-            try:
-                self._stage.stage(record.model, record.release, path, record.digest)
-            except (BundleError, OSError) as error:
-                outcome = error
-            self._loop.post(self._on_staged, record, outcome)
-
-        threading.Thread(target=work, name="update-stage", daemon=True).start()
-
-    def _on_staged(self, record: UpdateRecord, error: BundleError | OSError | None) -> None:
-        if record is not self._current:
-            return
-        if isinstance(error, BundleError):
-            self._end(record, Event.FAILED, Failure(error.reason, str(error)))
-        elif error is not None:
-            self._retry(record, Failure(Reason.DISK_FULL, f"the bundle cannot be unpacked: {error}"))
-        else:
-            self._move(record, Event.STAGED, self._run_test)
-
-    def _run_test(self, record: UpdateRecord) -> None:
-        if record.file:
-            Path(record.file).unlink(missing_ok=True)
-            record.file = ""
-        if self._active.is_loading(record.model):
-            # Both are trials of one model, and a later one ends the one before it.
-            self._guard = self._loop.call_later(self._settings.retry_min, lambda: self._run_test(record))
-            return
-        candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
-        if candidate is None:
-            self._retry(record, Failure(Reason.BUNDLE_INVALID, "the unpacked bundle is gone"))
-            return
-        seconds = self._settings.test_timeout
-
-        def late() -> None:
-            self._models.cancel_test(record.model)
-            self._on_tested(record, Failure(Reason.TEST_TIMEOUT, f"the golden samples did not finish within {seconds:g} s"))
-
-        self._guard = self._loop.call_later(seconds, late)
-        self._models.test(candidate, lambda outcome: self._on_tested(record, outcome))
-
-    def _on_tested(self, record: UpdateRecord, failure: Failure | None) -> None:
-        if record is not self._current or record.state is not State.TESTING:
-            return
-        self._end_step()
-        if failure is not None:
-            self._end(record, Event.FAILED, failure)
-        elif policy.wants_shadow(self._settings, self._ledger, record):
-            self._move(record, Event.PASSED, self._run_shadow)
-        else:
-            self._move(record, Event.UNSHADOWED, self._run_activate)
-
-    # ---- shadowing, activating, probation ---------------------------------------------------------------------------
-
-    def _run_shadow(self, record: UpdateRecord) -> None:
-        if not self._watching.shadow(record):
-            # There is nobody to stand beside, or its worker has ended: then the switch tries it anew.
-            self._move(record, Event.SHADOWED, self._run_activate)
+    # ---- what is told by those who carry it out ------------------------------------------------------------------------
 
     def shadowed(self, record: UpdateRecord) -> None:
         """The candidate has done well beside the incumbent."""
-        if record is self._current and record.state is State.SHADOWING:
-            self._move(record, Event.SHADOWED, self._run_activate)
+        self._trying.shadowed(record)
 
     def shadow_failed(self, record: UpdateRecord, failure: Failure) -> None:
-        """The candidate has broken a limit; nobody has seen what it said."""
-        if record is self._current and record.state is State.SHADOWING:
-            self._models.cancel_test(record.model)
-            self._end(record, Event.FAILED, failure)
-
-    def _start_over(self, record: UpdateRecord) -> None:
-        """What the candidate stands beside gives way to another: that one is loaded first, and the candidate is tried again."""
-        self._end_step()
-        self._watching.stop_shadow()
-        self._models.cancel_test(record.model)
-        self._move(record, Event.RETRY)
-        self._current = None
-        self._loop.post(self.plan)
-
-    def _run_activate(self, record: UpdateRecord) -> None:
-        candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
-        if candidate is None:
-            self._on_activated(record, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))
-            return
-        record.incumbent = self._models.figures(record.model) if record.model in self._ledger.active else None
-        self._models.activate(candidate, lambda failure: self._on_activated(record, failure))
-
-    def _on_activated(self, record: UpdateRecord, failure: Failure | None) -> None:
-        if record is not self._current or record.state is not State.ACTIVATING:
-            return
-        if failure is not None:
-            # A candidate that was not switched to may still have the incumbent's place.
-            self._models.cancel_test(record.model)
-            self._end(record, Event.FAILED, failure)
-            return
-        ledger, model = self._ledger, record.model
-        before, known = ledger.active.get(model), policy.is_proven_here(ledger, record)
-        if before is not None and before.proven and before.digest != record.digest:
-            ledger.previous[model] = before
-        ledger.active[model] = Installed(
-            model=model,
-            release=record.release,
-            version=record.version,
-            digest=record.digest,
-            since=self._now(),
-            proven=False,
-        )
-        record.interruptions = 0
-        watched = policy.wants_probation(self._settings, ledger, model) and not known
-        self._move(record, Event.ACTIVATED, self._run_probation if watched else self.proven)
+        """The candidate has broken a limit beside the incumbent."""
+        self._trying.shadow_failed(record, failure)
 
     def _run_probation(self, record: UpdateRecord) -> None:
         """Other models' updates go on meanwhile."""
-        self._current = None
+        self._steps.current = None
         self._watching.probation(record)
         self.plan()
 
@@ -452,16 +279,16 @@ class Updater:
             return
         ledger.active[model] = active = msgspec.structs.replace(active, proven=True)
         ledger.factory.setdefault(model, active)
-        self._end(record, Event.PROVEN, None)
+        self._steps.end(record, Event.PROVEN, None)
 
     def breached(self, record: UpdateRecord, failure: Failure) -> None:
         """The release has broken a limit after the switch: the one before takes over, without a word from the controller."""
-        if record.state is not State.PROBATION or self._stopped:
+        if record.state is not State.PROBATION or self._steps.stopped:
             return
         self._watching.stop_probation(record.model)
         if not self._active.take_back(record.model, record.release, failure):
             record.reason, record.detail = failure.reason, failure.detail
-            self._tell(record, f"no release to go back to is left: {failure.detail}")
+            self._steps.tell(record, f"no release to go back to is left: {failure.detail}")
             self.proven(record)
 
     def watched(self, *, keep: bool) -> None:
@@ -470,83 +297,11 @@ class Updater:
             self._store.save()
         self.changed()
 
-    # ---- steps ------------------------------------------------------------------------------------------------------
-
-    def _move(self, record: UpdateRecord, event: Event, then: Callable[[UpdateRecord], object] | None = None) -> None:
-        """Persist the next state, then do its work, unless something else was decided in between."""
-        record.state = step(record.state, event)
-        record.since = self._now()
-        state = record.state
-        log.info("update", extra={"model": record.model, "release": record.release, "state": state})
-        self.changed()
-
-        def go_on() -> None:
-            if then is not None and record is self._current and record.state is state and not self._stopped:
-                then(record)
-
-        self._store.save(go_on)
-
-    def _retry(self, record: UpdateRecord, failure: Failure) -> None:
-        settings = self._settings
-        if not policy.may_retry(record.attempts, settings.max_attempts):
-            self._end(record, Event.FAILED, failure)
-            return
-        self._end_step()
-        record.reason, record.detail = failure.reason, failure.detail
-        delay = policy.retry_delay(record.attempts, settings.retry_min, settings.retry_max, self._jitter())
-        self._backing_off[record.model] = self._loop.call_later(delay, lambda: self._try_again(record.model))
-        self._move(record, Event.RETRY)
-        self._current = None
-        self._loop.post(self.plan)
-
-    def _try_again(self, model: str) -> None:
-        self._stop_backing_off(model)
-        self.plan()
-
-    def _end(self, record: UpdateRecord, event: Event, failure: Failure | None) -> None:
-        """The note goes first: cut off in between, the update ends once more and is told twice, never not at all."""
-        if record is self._current:
-            self._end_step()
-        record.state = step(record.state, event)
-        record.since = self._now()
-        record.reason = failure.reason if failure is not None else None
-        record.detail = failure.detail if failure is not None else None
-        if record.file:
-            Path(record.file).unlink(missing_ok=True)
-            record.file = ""
-        self._tell(record, failure.detail if failure is not None else f"release {record.release} is active")
-        self._store.save(lambda: self._after_end(record))
-        self.changed()
-
-    def _after_end(self, record: UpdateRecord) -> None:
-        if record is self._current:
-            self._current = None
+    def _on_end(self, record: UpdateRecord) -> None:
+        if record is self._steps.current:
+            self._steps.current = None
         self._clean(record.model)
         self.plan()
-
-    def _tell(self, record: UpdateRecord, detail: str) -> None:
-        self._note(
-            kind=NoteKind.UPDATE,
-            reason=record.reason,
-            model=record.model,
-            release=record.release,
-            state=record.state,
-            detail=detail,
-        )
-
-    def _end_step(self) -> None:
-        if self._fetch is not None:
-            self._fetch.cancel()
-            self._fetch = None
-        if self._guard is not None:
-            self._guard.cancel()
-            self._guard = None
-        self._watching.stop_shadow()
-
-    def _stop_backing_off(self, model: str) -> None:
-        timer = self._backing_off.pop(model, None)
-        if timer is not None:
-            timer.cancel()
 
     def _clean(self, model: str) -> None:
         ledger = self._ledger
@@ -562,10 +317,10 @@ class Updater:
 
     def busy_with(self, model: str) -> bool:
         """Whether a trial of another release of this model is under way, or next."""
-        current = self._current
+        current = self._steps.current
         return current is not None and current.model == model and current.state in TRIED
 
     def changed(self) -> None:
         """Tell that `reports()`, `installed()` or `revision` is another now."""
-        if not self._stopped:
+        if not self._steps.stopped:
             self._on_change()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from edge_agent.loop import Loop, Timer
-from edge_agent.settings import UpdateSettings
+from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import judging
 from edge_agent.updates.ledger import UpdateRecord
 from edge_agent.updates.ports import Failure, Models

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.settings import ProbationSettings, QualityLimits
+from edge_agent.update_settings import ProbationSettings, QualityLimits
 from edge_agent.updates.judging import find_breach, is_proven
 from fleet_contract.messages import Evidence, Figures
 from fleet_contract.reasons import Reason

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.loop import Loop
-from edge_agent.settings import ProbationSettings, ShadowSettings, UpdateSettings
+from edge_agent.update_settings import ProbationSettings, ShadowSettings, UpdateSettings
 from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
 from edge_agent.updates.updater import Updater
@@ -211,7 +211,7 @@ class Device:
 
     def settle(self, model: str, release: int, state: State) -> None:
         self.until(self.ended(model, release, state))
-        self.until(lambda: self.updater._current is None)
+        self.until(lambda: self.updater._steps.current is None)
 
     def until_stored(self) -> None:
         self.until(lambda: not self.updater._store._writing)
@@ -364,13 +364,13 @@ def test_a_swap_that_fails_keeps_the_incumbent(device: Device) -> None:
 
 def test_a_bundle_that_vanishes_before_the_swap_leaves_no_candidate_in_the_incumbents_place(device: Device) -> None:
     committed(device, 1, 1)
-    activate = device.updater._run_activate
+    activate = device.updater._trying.run_activate
 
     def vanish(record: Any) -> None:
         device.disk.bundles.discard(("frost", digest(2)))
         activate(record)
 
-    device.updater._run_activate = vanish  # type: ignore[method-assign]
+    device.updater._trying.run_activate = vanish  # type: ignore[method-assign]
     device.desire(2, frost=2)
     device.settle("frost", 2, State.REJECTED)
     assert device.running == {"frost": 1}
@@ -506,7 +506,7 @@ def test_a_power_cut_at_any_write_ends_in_the_new_release_and_the_old_one_answer
     device.disk.cut_at = device.disk.writes + write
     device.desire(2, frost=2)
     try:
-        device.until(lambda: device.updater._current is None and device.ended("frost", 2, State.COMMITTED)())
+        device.until(lambda: device.updater._steps.current is None and device.ended("frost", 2, State.COMMITTED)())
     except PowerCut:
         again = boot()
         assert again.updater.installed()[0].release == 1

@@ -1,0 +1,69 @@
+"""Typed configuration of the update room: where releases come from, and what is asked of a new one."""
+
+from dataclasses import dataclass, field
+
+from edge_agent.quantities import Duration, Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityLimits:
+    """What a new release may not exceed beside the incumbent, while it shadows and while it is on probation."""
+
+    max_error_rate: float = 0.02
+    """Share of inputs without scores, on top of the incumbent's."""
+    max_latency_ratio: float = 2.0
+    """Of the incumbent's p95 for one input,"""
+    latency_slack: Duration = 0.005
+    """or its p95 and this, whichever is more."""
+    max_memory_ratio: float = 2.0
+    """Of the memory of the incumbent's worker,"""
+    memory_slack: Size = 64 * 1024**2
+    """or its memory and this, whichever is more."""
+    min_confidence_ratio: float = 0.6
+    """Of the incumbent's median confidence."""
+    min_agreement: float = 0.0
+    """Share of answers that agree with the incumbent's. 0: a better model may answer otherwise."""
+    max_crashes: int = 0
+    """Ends of its worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSettings:
+    """A candidate sees live inputs beside the incumbent before it may answer. It ends with the first of the two."""
+
+    inputs: int = 100
+    """That both have answered; 0 skips shadowing."""
+    time: Duration = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbationSettings:
+    """After the switch the device watches the new release, and takes it back by itself. It ends when both are reached."""
+
+    inputs: int = 100
+    """That it has answered; with `time` 0 too there is no probation."""
+    time: Duration = 600.0
+    longest: Duration = 86400.0
+    """It ends then, however few inputs came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSettings:
+    """Where signed releases come from and what is tried."""
+
+    url: str | None = None
+    """Base URL of the controller's HTTP server; None: this device takes no updates."""
+    token_file: str | None = None
+    """A file with the device's HTTP token and nothing else."""
+    root_file: str | None = None
+    """The first trusted TUF root, from `fleet device add`."""
+    ca_file: str | None = None
+    max_attempts: int = 5
+    retry_min: Duration = 5.0
+    retry_max: Duration = 600.0
+    test_timeout: Duration = 60.0
+    fetch_timeout: Duration = 3600.0
+    max_bundle_bytes: Size = 512 * 1024**2
+    shadow: ShadowSettings = field(default_factory=ShadowSettings)
+    probation: ProbationSettings = field(default_factory=ProbationSettings)
+    limits: QualityLimits = field(default_factory=QualityLimits)

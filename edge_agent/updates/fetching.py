@@ -1,0 +1,127 @@
+"""Fetching and verifying: starts the trust child and carries out what its lines say."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_agent.update_settings import UpdateSettings
+from edge_agent.updates import policy
+from edge_agent.updates.ledger import Installed, UpdateRecord
+from edge_agent.updates.machine import Event
+from edge_agent.updates.ports import Failure, Stage, Trust
+from edge_agent.updates.process import make_job
+from edge_agent.updates.steps import Steps
+from edge_agent.updates.store import UpdateStore
+from edge_agent.updates.trust.job import Done, Failed, Fetched, Message, MetadataValid, Progress, Verified
+from fleet_contract.messages import UpdateState as State
+from fleet_contract.reasons import Reason
+
+log = logging.getLogger(__name__)
+
+
+class Fetching:
+    """From `fetching` to `staging`, or to `testing` where the bundle is on the disk. Main thread only."""
+
+    def __init__(
+        self,
+        settings: UpdateSettings,
+        folder: Path,
+        steps: Steps,
+        *,
+        store: UpdateStore,
+        trust: Trust,
+        stage: Stage,
+        clock: Callable[[], float],
+        run_stage: Callable[[UpdateRecord], object],
+        run_test: Callable[[UpdateRecord], object],
+    ) -> None:
+        """`folder`: where metadata and downloads are kept. `run_stage` and `run_test` go on with what was fetched."""
+        self._settings, self._folder, self._steps = settings, folder, steps
+        self._store, self._ledger, self._floors = store, store.ledger, store.floors
+        self._trust, self._stage, self._clock = trust, stage, clock
+        self._run_stage, self._run_test = run_stage, run_test
+        self._fetched_before = 0
+
+    def run(self, record: UpdateRecord) -> None:
+        """Start the child; the record's intent to fetch is persisted already."""
+        settings, steps = self._settings, self._steps
+        if settings.url is None:
+            text = "this device takes no updates: updates.url is not set"
+            steps.end(record, Event.FAILED, Failure(Reason.DOWNLOAD_FAILED, text))
+            return
+        kept = self._kept(record)
+        self._fetched_before = record.fetched_bytes
+        try:
+            job = make_job(settings, self._folder, record, self._floors, self._clock(), kept.digest if kept else None)
+            fetch = self._trust.start(
+                job, lambda line: self._on_line(record, line), lambda text: self._on_fetch_end(record, text)
+            )
+        except (OSError, ValueError) as error:
+            steps.retry(record, Failure(Reason.DOWNLOAD_FAILED, f"cannot start fetching: {error}"))
+            return
+        steps.ends_with(fetch.cancel)
+        seconds = settings.fetch_timeout
+        steps.guard(seconds, lambda: self._on_fetch_end(record, f"not done within {seconds:g} s"))
+
+    def _on_line(self, record: UpdateRecord, line: Message) -> None:
+        steps = self._steps
+        match line:
+            case MetadataValid():
+                if self._floors.take_in(record.model, line):
+                    self._store.save()
+            case Verified():
+                record.version, record.digest, record.total_bytes = line.version, line.digest, line.length
+            case Progress():
+                if policy.made_progress(self._fetched_before, line.fetched):
+                    record.attempts = 1
+                record.fetched_bytes = max(record.fetched_bytes, line.fetched)
+                steps.changed()
+            case Fetched():
+                steps.move(record, Event.FETCHED)
+            case Done():
+                self._on_done(record, line)
+            case Failed():
+                self._on_failed(record, line)
+
+    def _on_done(self, record: UpdateRecord, line: Done) -> None:
+        steps = self._steps
+        steps.end_step()
+        kept = self._kept(record)
+        record.version, record.digest = line.version, line.digest
+        if line.path is not None:
+            record.file = line.path
+            steps.move(record, Event.VERIFIED, self._run_stage)
+        elif kept is not None:
+            self._use_kept(record, kept)
+        else:
+            steps.retry(record, Failure(Reason.BUNDLE_INVALID, "the bundle on disk is gone"))
+
+    def _on_failed(self, record: UpdateRecord, line: Failed) -> None:
+        self._steps.end_step()
+        failure = Failure(line.reason, line.detail)
+        kept = self._kept(record)
+        offline = line.temporary and line.reason is Reason.DOWNLOAD_FAILED
+        if offline and kept is not None and record.state is State.FETCHING:
+            # Going back must work offline too; the floor was raised by every metadata seen so far.
+            log.info("no metadata, using the bundle on disk", extra={"model": record.model, "detail": line.detail})
+            self._use_kept(record, kept)
+        elif line.temporary:
+            self._steps.retry(record, failure)
+        else:
+            self._steps.end(record, Event.FAILED, failure)
+
+    def _on_fetch_end(self, record: UpdateRecord, text: str) -> None:
+        if record is self._steps.current and record.state in (State.FETCHING, State.VERIFYING):
+            self._steps.end_step()
+            self._steps.retry(record, Failure(Reason.DOWNLOAD_FAILED, text))
+
+    def _kept(self, record: UpdateRecord) -> Installed | None:
+        """The desired release, if it is unpacked here from earlier."""
+        installed = policy.find_kept(self._ledger, record.model, record.release)
+        if installed is None or self._stage.folder(record.model, installed.digest) is None:
+            return None
+        return installed
+
+    def _use_kept(self, record: UpdateRecord, kept: Installed) -> None:
+        record.version, record.digest = kept.version, kept.digest
+        self._steps.move(record, Event.ON_DISK, self._run_test)
