@@ -26,7 +26,8 @@ from edge_agent.journal.store import Store
 from edge_agent.settings import StoreSettings
 from edge_agent.updates.ledger import Installed, Ledger
 from edge_agent.updates.store import LEDGER_KEY
-from fleet_contract.messages import DesiredModel
+from fleet_contract.feedback import Feedback, Truth
+from fleet_contract.messages import DesiredModel, encode
 from fleet_controller.demo.brokers import Broker
 from fleet_controller.registry.bundles import build_bundle
 
@@ -68,6 +69,9 @@ class Bench:
     def publish(self, payload: bytes | dict[str, Any]) -> None:
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self._client.publish("farm/north/weather", body, qos=1).wait_for_publish(PATIENCE)
+
+    def tell(self, channel: str, payload: bytes) -> None:
+        self._client.publish(f"sh/v1/farm-1/down/{channel}", payload, qos=1).wait_for_publish(PATIENCE)
 
     def event(self, number: int) -> None:
         self.publish({"id": f"e{number}", "time": f"2022-01-01T00:00:{number:02}Z", "t": number})
@@ -333,6 +337,32 @@ def test_a_missing_or_changed_bundle_is_one_note_and_the_intake_goes_on(
     assert notes[0]["model"] == "leak"
     assert agents.status()["models"] == []
     assert tester.on("/result/leak") == []
+
+
+def test_what_was_right_is_counted_reported_and_outlives_a_kill_and_nonsense_costs_nothing(
+    agents: Agents, site: Broker, tester: Bench
+) -> None:
+    with_leak(agents, site.port)
+    agents.config.write_text(agents.config.read_text() + "[store]\nremembered_answers = 100\n")
+    install_leak(agents.folder / "state")
+    process = agents.start()
+    for number in range(25):
+        tester.event(number)
+    first, second = until(lambda: len(results := tester.on("/result/leak")) == 2 and results, "the model answers")
+    other = next(label for label in first["outcome"]["scores"] if label != first["outcome"]["label"])
+    tester.tell("feedback", b'{"number": "one"}')
+    truths = (Truth(result_id=first["result_id"], label=other), Truth(result_id="unknown", label=other))
+    tester.tell("feedback", encode(Feedback(number=1, truths=truths)))
+    until(lambda: [each for each in tester.on("/reported") if each["feedback"] == 1], "the first message is reported")
+    process.kill()
+    process.wait(PATIENCE)
+    agents.start()
+    truths = (Truth(result_id=second["result_id"], label=second["outcome"]["label"]),)
+    tester.tell("feedback", encode(Feedback(number=2, truths=truths)))
+    until(lambda: [each for each in tester.on("/reported") if each["feedback"] == 2], "the second message is reported")
+    (quality,) = agents.status()["quality"]
+    assert (quality["release"], quality["labelled"], quality["right"]) == (1, 2, 1)
+    assert agents.status()["counters"]["feedback_taken"] == 1
 
 
 def with_queue(agents: Agents, port: int, queue: str) -> None:
