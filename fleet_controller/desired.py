@@ -61,9 +61,19 @@ class DesiredStates:
         """The desired release of one model; None when the device is not to have it."""
         return next((entry.release for entry in self.get(connection, device).models if entry.model == model), None)
 
-    def assign(self, connection: Connection, device: str, model: str, release: int, rollout: str | None = None) -> int:
+    def assign(
+        self,
+        connection: Connection,
+        device: str,
+        model: str,
+        release: int,
+        rollout: str | None = None,
+        *,
+        shadow: bool = True,
+    ) -> int:
         """Desire a release of a model; the other models stay. Returns the revision. Publish after the commit."""
-        return self._change(connection, device, lambda models: models | {model: {"release": release, "rollout": rollout}})
+        wanted = {"release": release, "rollout": rollout} | ({} if shadow else {"shadow": False})
+        return self._change(connection, device, lambda models: models | {model: wanted})
 
     def remove(self, connection: Connection, device: str, model: str) -> int:
         """Desire that a model is not there. Returns the revision. Publish after the commit."""
@@ -159,7 +169,7 @@ def _to_message(revision: int, models: dict[str, Any]) -> Desired:
     return Desired(
         revision=revision,
         models=tuple(
-            DesiredModel(model=name, release=entry["release"], rollout=entry["rollout"])
+            DesiredModel(model=name, release=entry["release"], rollout=entry["rollout"], shadow=entry.get("shadow", True))
             for name, entry in sorted(models.items())
         ),
     )

@@ -32,6 +32,7 @@ class NewRollout(Struct, forbid_unknown_fields=True):
     soak: float | None = None
     timeout: float | None = None
     on_failure: OnFailure | None = None
+    shadow: bool = True
     dry_run: bool = False
 
 
@@ -79,6 +80,7 @@ def start_rollout(request: Ask, data: NewRollout) -> dict[str, Any]:
             soak=data.soak,
             timeout=data.timeout,
             on_failure=data.on_failure,
+            shadow=data.shadow,
             operator=request.state.operator,
             dry_run=data.dry_run,
         )

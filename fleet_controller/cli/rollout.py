@@ -40,6 +40,10 @@ def start(
     soak: Annotated[str | None, typer.Option(help="How long a wave must stay healthy, such as 30s or 1h.")] = None,
     timeout: Annotated[str | None, typer.Option(help="How long a device may take to run the release.")] = None,
     on_failure: Annotated[OnFailure | None, typer.Option(help="Wait for you, or bring the old release back.")] = None,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow/--no-shadow", help="Let devices try it on live inputs, unpublished, before they switch."),
+    ] = True,
     dry_run: DryRunOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -59,6 +63,7 @@ def start(
         "soak": parse_duration(soak) if soak is not None else None,
         "timeout": parse_duration(timeout) if timeout is not None else None,
         "on_failure": on_failure,
+        "shadow": shadow,
         "dry_run": dry_run,
     }
     show(lambda: Service().post("/rollouts", body), _render_one, output)
@@ -113,11 +118,12 @@ def _render_one(rollout: dict[str, Any]) -> Any:
     plan = rollout["plan"]
     what = f"{rollout['model']} {rollout['version']} (r{rollout['release']})"
     head = f"rollout {rollout['id']}" if rollout["id"] else "dry run: nothing is started"
+    skipped = "" if plan["shadow"] else ", no shadow"
     facts = [
         ("release", what),
         ("state", rollout["state"] if rollout["id"] else None),
         ("wave", f"{rollout['wave'] + 1} of {rollout['waves']}"),
-        ("plan", f"canary {plan['canary']}, soak {plan['soak']:g} s, on failure {plan['on_failure']}"),
+        ("plan", f"canary {plan['canary']}, soak {plan['soak']:g} s, on failure {plan['on_failure']}{skipped}"),
         ("reason", rollout["reason"]),
         ("detail", rollout["detail"]),
     ]

@@ -137,7 +137,9 @@ class Engine:
             running = evidence[member.device].running_release
             desired = self._desired.release_of(connection, member.device, rollout.model)
             previous = running if running not in (None, rollout.release) else desired
-            revision = self._desired.assign(connection, member.device, rollout.model, rollout.release, str(rollout.id))
+            revision = self._desired.assign(
+                connection, member.device, rollout.model, rollout.release, str(rollout.id), shadow=rollout.plan.shadow
+            )
             assigned = replace(member, state=DeviceState.ASSIGNED, previous=previous, revision=revision, assigned=now)
             store.save_members(connection, rollout.id, [assigned])
             told.append(member.device)

@@ -35,6 +35,8 @@ class Plan:
     """0 waits for ever."""
     on_failure: OnFailure
     health_stale: float
+    shadow: bool = True
+    """False: a device switches to the release without shadowing before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,7 @@ class Rollouts:
         soak: float | None = None,
         timeout: float | None = None,
         on_failure: OnFailure | None = None,
+        shadow: bool = True,
         operator: str | None = None,
         dry_run: bool = False,
     ) -> RolloutView:
@@ -89,6 +90,7 @@ class Rollouts:
             timeout=defaults.timeout if timeout is None else timeout,
             on_failure=defaults.on_failure if on_failure is None else on_failure,
             health_stale=defaults.health_stale,
+            shadow=shadow,
         )
         if plan.soak < 0 or plan.timeout < 0:
             raise ValueError("soak and timeout are seconds, and not negative")

@@ -219,7 +219,7 @@ desired = Table(
     Column("device", _Name, primary_key=True),
     # Only grows.
     Column("revision", BigInteger, nullable=False),
-    # Model name to {"release": number, "rollout": text or null}.
+    # Model name to {"release": number, "rollout": text or null}, with "shadow": false where it is to be skipped.
     Column("models", JSON, nullable=False),
     Column("changed", Double, nullable=False),
 )
@@ -246,7 +246,7 @@ rollouts = Table(
     Column("release", Integer, nullable=False),
     Column("version", String(64), nullable=False),
     Column("digest", String(80), nullable=False),
-    # What the operator chose: selection, canary, soak (s), on_failure, timeout (s).
+    # What the operator chose: selection, canary, soak (s), on_failure, timeout (s), shadow.
     Column("plan", JSON, nullable=False),
     Column("state", String(16), nullable=False),
     # The wave that is under way, counted from 0.

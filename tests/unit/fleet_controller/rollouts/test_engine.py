@@ -109,6 +109,18 @@ def test_the_canary_goes_first_and_the_rest_after_its_soak(fleet: Fleet) -> None
     assert states(fleet, number) == {"d1": "healthy", "d2": "healthy", "d3": "healthy"}
 
 
+def test_a_rollout_may_skip_shadowing_and_a_return_does_not_inherit_that(fleet: Fleet) -> None:
+    first = fleet.rollouts.start("frost", ALL, release=1, canary="0").rollout.id
+    fleet.engine.tick()
+    fleet.go_on("d1", "d2", "d3", times=2)
+    assert fleet.rollouts.show(first).rollout.state is RolloutState.DONE
+    number = fleet.rollouts.start("frost", ALL, release=2, shadow=False).rollout.id
+    fleet.engine.tick()
+    assert [model.shadow for model in fleet.published["d1"][-1].models] == [False]
+    fleet.rollouts.give_back(number)
+    assert [(model.release, model.shadow) for model in fleet.published["d1"][-1].models] == [(1, True)]
+
+
 def test_looking_twice_changes_nothing(fleet: Fleet) -> None:
     number = fleet.rollouts.start("frost", ALL).rollout.id
     fleet.engine.tick()
