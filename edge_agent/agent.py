@@ -288,6 +288,7 @@ class Agent:
             "revision": self.updater.revision,
             "models": [to_plain(item) for item in self._model_states()],
             "updates": [to_plain(item) for item in self.updater.reports()],
+            "update_log": {model: [to_plain(item) for item in moves] for model, moves in self.updater.moves().items()},
             "workers": [
                 {
                     "model": item.model,

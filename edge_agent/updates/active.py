@@ -6,8 +6,9 @@ from typing import Protocol
 from edge_agent.loop import Loop
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
+from edge_agent.updates.history import advance
 from edge_agent.updates.ledger import Installed, UpdateRecord
-from edge_agent.updates.machine import Event, step
+from edge_agent.updates.machine import Event, allows
 from edge_agent.updates.ports import Candidate, Failure, Models, NoteWriter, Stage
 from edge_agent.updates.store import UpdateStore
 from fleet_contract.messages import NoteKind
@@ -180,11 +181,12 @@ class ActiveModels:
         ledger.active[model] = previous
         record = ledger.records.get(model)
         if record is None or record.release == installed.release:
-            record = UpdateRecord(model=model, release=installed.release, since=self._now(), state=State.COMMITTED)
-            record.version, record.digest = installed.version, installed.digest
-            record.state = step(record.state, event if record.state is State.PROBATION else Event.BROKEN)
+            if record is None or not allows(record.state, Event.BROKEN):
+                record = UpdateRecord(model=model, release=installed.release, since=self._now(), state=State.COMMITTED)
+                record.version, record.digest = installed.version, installed.digest
+                ledger.records[model] = record
             record.reason, record.detail = failure.reason, failure.detail
-            ledger.records[model] = record
+            advance(ledger, record, event if allows(record.state, event) else Event.BROKEN, self._now())
         self._note(
             kind=NoteKind.UPDATE,
             reason=failure.reason,

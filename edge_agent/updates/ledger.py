@@ -64,6 +64,20 @@ class Installed(Struct, frozen=True, kw_only=True):
     """Whether it is past its probation. Only such a release is gone back to."""
 
 
+class Move(Struct, frozen=True, kw_only=True):
+    """One line of the log of a model's updates."""
+
+    time: str
+    """RFC 3339."""
+    release: int
+    before: UpdateState | None = msgspec.field(name="from")
+    """None at the beginning."""
+    event: str
+    """Of the table, or `desired` or `restart` (`history.py`)."""
+    after: UpdateState = msgspec.field(name="to")
+    reason: str | None = None
+
+
 class Ledger(Struct, kw_only=True):
     """Everything but the floors."""
 
@@ -76,6 +90,8 @@ class Ledger(Struct, kw_only=True):
     """The last proven release before the active one."""
     factory: dict[str, Installed] = msgspec.field(default_factory=dict)
     """The first release that was ever proven here: it stays on the disk for good, as the last resort."""
+    history: dict[str, tuple[Move, ...]] = msgspec.field(default_factory=dict)
+    """The newest moves of each model's updates, oldest first."""
 
 
 class Floors(Struct, kw_only=True):

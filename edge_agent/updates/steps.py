@@ -7,8 +7,9 @@ from pathlib import Path
 from edge_agent.loop import Loop, Timer
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
+from edge_agent.updates.history import advance
 from edge_agent.updates.ledger import UpdateRecord
-from edge_agent.updates.machine import Event, step
+from edge_agent.updates.machine import Event
 from edge_agent.updates.ports import Failure, NoteWriter
 from edge_agent.updates.store import UpdateStore
 from fleet_contract.messages import NoteKind
@@ -62,8 +63,7 @@ class Steps:
 
     def move(self, record: UpdateRecord, event: Event, then: Callable[[UpdateRecord], object] | None = None) -> None:
         """Persist the next state, then do its work, unless something else was decided in between."""
-        record.state = step(record.state, event)
-        record.since = self.now()
+        advance(self._store.ledger, record, event, self.now())
         state = record.state
         log.info("update", extra={"model": record.model, "release": record.release, "state": state})
         self.changed()
@@ -96,10 +96,9 @@ class Steps:
         """The note goes first: cut off in between, the update ends once more and is told twice, never not at all."""
         if record is self.current:
             self.end_step()
-        record.state = step(record.state, event)
-        record.since = self.now()
         record.reason = failure.reason if failure is not None else None
         record.detail = failure.detail if failure is not None else None
+        advance(self._store.ledger, record, event, self.now())
         if record.file:
             Path(record.file).unlink(missing_ok=True)
             record.file = ""

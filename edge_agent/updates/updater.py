@@ -17,11 +17,11 @@ import msgspec
 
 from edge_agent.loop import Loop
 from edge_agent.update_settings import UpdateSettings
-from edge_agent.updates import policy
+from edge_agent.updates import history, policy
 from edge_agent.updates.active import ActiveModels
 from edge_agent.updates.fetching import Fetching
-from edge_agent.updates.ledger import Installed, UpdateRecord
-from edge_agent.updates.machine import FINAL, RESUME, SETTLED, Event, step
+from edge_agent.updates.ledger import Installed, Move, UpdateRecord
+from edge_agent.updates.machine import FINAL, SETTLED, Event
 from edge_agent.updates.policy import Action
 from edge_agent.updates.ports import Failure, Models, NoteWriter, Stage, Trust, Values
 from edge_agent.updates.steps import Steps
@@ -127,14 +127,16 @@ class Updater:
         """The releases recorded as active. What really answers, the attestation, is the models' own to say."""
         return tuple(item for _, item in sorted(self._ledger.active.items()))
 
+    def moves(self) -> dict[str, tuple[Move, ...]]:
+        """The newest moves of each model's updates, oldest first."""
+        return dict(sorted(self._ledger.history.items()))
+
     # ---- start and stop ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Load the recorded models and go on with what a restart cut off."""
         for record in self._ledger.records.values():
-            if record.state not in FINAL and record.state is not State.WAITING:
-                record.interruptions += 1
-            record.state = RESUME[record.state]
+            history.resume(self._ledger, record, self._now())
         self._active.start()
         self._store.save(self._go_on)
 
@@ -196,7 +198,8 @@ class Updater:
         if action is Action.REMOVE or desired is None:
             self._remove(model)
             return
-        ledger.records[model] = fresh = UpdateRecord(model=model, release=desired.release, since=self._now())
+        fresh = UpdateRecord(model=model, release=desired.release, since=self._now())
+        history.begin(ledger, fresh)
         if action is Action.ADOPT:
             self._adopt(fresh)
         elif action is Action.REFUSE:
@@ -237,8 +240,8 @@ class Updater:
                 self._models.cancel_test(record.model)
         self._watching.stop_probation(record.model)
         self._steps.stop_backing_off(record.model)
-        record.state = step(record.state, Event.SUPERSEDED)
         record.reason = Reason.SUPERSEDED
+        history.advance(self._ledger, record, Event.SUPERSEDED, self._now())
         self._steps.tell(record, "another release or none is desired now")
 
     def _remove(self, model: str) -> None:
@@ -247,6 +250,7 @@ class Updater:
         ledger.records.pop(model, None)
         ledger.previous.pop(model, None)
         ledger.factory.pop(model, None)
+        ledger.history.pop(model, None)
         if active is not None:
             self._models.deactivate(model)
             self._note(

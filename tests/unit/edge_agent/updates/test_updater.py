@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from edge_agent.loop import Loop
 from edge_agent.update_settings import ProbationSettings, ShadowSettings, UpdateSettings
+from edge_agent.updates.history import DESIRED, RESTART
+from edge_agent.updates.machine import RESUME, TRANSITIONS, Event
 from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
 from edge_agent.updates.updater import Updater
@@ -802,3 +805,27 @@ def test_a_power_cut_at_any_write_of_a_watched_update_ends_with_one_release_that
         assert again.running == {"frost": 2}
     else:
         assert write > 9
+
+
+def test_the_log_of_an_update_is_a_chain_that_follows_the_table_over_restarts(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    on_probation(device)
+    device.until_stored()
+    again = boot(**WATCHED)
+    again.live["frost"] = Figures(crashes=1)
+    again.settle("frost", 2, State.ROLLED_BACK)
+    moves = again.updater.moves()["frost"]
+    table = {(item.state, str(item.event)): item.target for item in TRANSITIONS}
+    for before, after in pairwise([None, *moves]):
+        assert after is not None
+        if after.event == DESIRED:
+            assert (after.before, after.after) == (None, State.WAITING)
+            continue
+        assert before is not None
+        assert (after.before, after.release) == (before.after, before.release)
+        assert after.before is not None
+        expected = RESUME[after.before] if after.event == RESTART else table[after.before, after.event]
+        assert after.after is expected
+    assert [item.event for item in moves[-2:]] == [RESTART, Event.BREACHED]
+    assert moves[-1].reason == Reason.WORKER_CRASHED
+    assert again.updater.reports()[0].evidence is not None
