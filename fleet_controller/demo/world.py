@@ -58,6 +58,11 @@ class World:
             raise RuntimeError("there is no controller yet")
         return self._operator
 
+    @property
+    def site_port(self) -> int:
+        """Where sensors publish."""
+        return self._site_broker.port
+
     # ---- controller and brokers
 
     def found(self) -> dict[str, Any]:
@@ -131,7 +136,7 @@ class World:
                 (self._issued(device) / "agent.toml").read_text(),
                 state_dir=self.folder / device.name / "state",
                 control_socket=self.control_socket(device),
-                site_port=self._site_broker.port,
+                site_port=self.site_port,
                 password=self._secrets / f"{device.name}-site",
             )
         )
@@ -144,7 +149,7 @@ class World:
         """One process for the sensors of each site."""
         for site in GATEWAYS:
             password = self._secrets / f"{site}-gateway"
-            plan = sensor_plan(site, DEVICES, port=self._site_broker.port, password=password, logs=self.sensor_logs)
+            plan = sensor_plan(site, DEVICES, port=self.site_port, password=password, logs=self.sensor_logs)
             file = self.folder / f"{site}-sensors.json"
             file.write_text(json.dumps(plan, indent=2))
             self.processes.start(f"{site}-sensors", module_command("fleet_controller.demo.publisher", str(file)))

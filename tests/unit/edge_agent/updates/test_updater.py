@@ -707,6 +707,9 @@ def test_a_release_that_breaks_a_limit_on_probation_is_taken_back_offline(
     device.settle("frost", 2, State.ROLLED_BACK)
     device.until(lambda: device.running == {"frost": 1})
     assert device.notes[-1]["reason"] == reason
+    report = device.updater.reports()[0]
+    assert report.evidence is not None
+    assert (report.evidence.candidate, report.fetched_bytes > 0) == (figures, True)
     assert (device.updater.installed()[0].release, device.updater.installed()[0].proven) == (1, True)
     assert len(device.jobs) == jobs
     device.desire(3, frost=2)
