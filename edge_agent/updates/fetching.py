@@ -106,7 +106,7 @@ class Fetching:
             log.info("no metadata, using the bundle on disk", extra={"model": record.model, "detail": line.detail})
             self._use_kept(record, kept)
         elif line.temporary:
-            self._steps.retry(record, failure)
+            self._steps.retry(record, failure, line.retry_after or 0.0)
         else:
             self._steps.end(record, Event.FAILED, failure)
 

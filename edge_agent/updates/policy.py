@@ -41,10 +41,13 @@ def choose(desired: DesiredModel | None, record: UpdateRecord | None, active: In
     return Action.REFUSE if desired.release < floor else Action.START
 
 
-def retry_delay(attempts: int, shortest: float, longest: float, jitter: float) -> float:
-    """Seconds to wait after the `attempts`-th failed attempt: doubling up to `longest`, times 0.5 to 1 by `jitter` in 0..1."""
+def retry_delay(attempts: int, shortest: float, longest: float, jitter: float, asked: float = 0.0) -> float:
+    """Seconds to wait after the `attempts`-th failed attempt: doubling up to `longest`, times 0.5 to 1 by `jitter` in 0..1.
+
+    `asked`: seconds that the server wants to be left alone; a fleet that was told the same number does not come back at once.
+    """
     doubled = shortest * 2.0 ** min(max(attempts - 1, 0), 62)
-    return float(min(doubled, longest) * (0.5 + 0.5 * jitter))
+    return float(max(min(doubled, longest) * (0.5 + 0.5 * jitter), min(asked * (1.0 + 0.25 * jitter), longest)))
 
 
 def may_retry(attempts: int, max_attempts: int) -> bool:

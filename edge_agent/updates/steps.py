@@ -74,14 +74,14 @@ class Steps:
 
         self._store.save(go_on)
 
-    def retry(self, record: UpdateRecord, failure: Failure) -> None:
-        """Try again later, or end it if the attempts are used up."""
+    def retry(self, record: UpdateRecord, failure: Failure, asked: float = 0.0) -> None:
+        """Try again later, in `asked` seconds at the soonest, or end it if the attempts are used up."""
         settings = self._settings
         if not policy.may_retry(record.attempts, settings.max_attempts):
             self.end(record, Event.FAILED, failure)
             return
         record.reason, record.detail = failure.reason, failure.detail
-        delay = policy.retry_delay(record.attempts, settings.retry_min, settings.retry_max, self._jitter())
+        delay = policy.retry_delay(record.attempts, settings.retry_min, settings.retry_max, self._jitter(), asked)
         self._backing_off[record.model] = self._loop.call_later(delay, lambda: self._try_again(record.model))
         self.start_over(record)
 

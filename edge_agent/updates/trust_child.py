@@ -36,7 +36,7 @@ MEMORY_BYTES: Final = 1024**3
 """Address space: metadata is bounded by megabytes and bundles are streamed, so more is an attack or a defect."""
 
 
-def run(job: Job, tell: Callable[[Message], object]) -> Done:
+def run(job: Job, fetcher: TokenFetcher, tell: Callable[[Message], object]) -> Done:
     """Do the job. Raises Refusal."""
     what = "state folders"
     try:
@@ -44,7 +44,6 @@ def run(job: Job, tell: Callable[[Message], object]) -> Done:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _lock(folder)
         try:
-            fetcher = TokenFetcher(job.token, timeout=job.timeout, ca_file=job.ca_file)
             what = "metadata"
             facts = refresh(job, fetcher)
             tell(
@@ -59,17 +58,21 @@ def run(job: Job, tell: Callable[[Message], object]) -> Done:
             digest = f"sha256:{target.hashes['sha256']}"
             tell(Verified(version=release.version, digest=digest, length=target.length))
             if job.have == digest:
-                return Done(path=None, digest=digest, version=release.version)
+                return Done(path=None, digest=digest, version=release.version, received=fetcher.received)
             what = "bundle"
             final = find_complete(job, target)
             if final is not None:
                 tell(Fetched())
-                return Done(path=str(final), digest=digest, version=release.version)
+                return Done(path=str(final), digest=digest, version=release.version, received=fetcher.received)
             resumed = (folder / f"{target.hashes['sha256']}.part").exists()
-            part = fetch_bundle(job, fetcher, facts.path, target, lambda have, total: tell(Progress(fetched=have, total=total)))
+
+            def progress(have: int, total: int) -> None:
+                tell(Progress(fetched=have, total=total, received=fetcher.received))
+
+            part = fetch_bundle(job, fetcher, facts.path, target, progress)
             tell(Fetched())
             final = check_bundle(job, part, target, release, resumed=resumed)
-            return Done(path=str(final), digest=digest, version=release.version)
+            return Done(path=str(final), digest=digest, version=release.version, received=fetcher.received)
         finally:
             os.close(lock)
     except BrokenPipeError:
@@ -103,14 +106,23 @@ def main() -> int:
     except msgspec.DecodeError as error:
         sys.stderr.write(f"the job cannot be read: {error}\n")
         return 2
+    fetcher = TokenFetcher(job.token, timeout=job.timeout, ca_file=job.ca_file)
     try:
-        tell(run(job, tell))
+        tell(run(job, fetcher, tell))
     except BrokenPipeError:
         # Nobody listens any more; keep the interpreter from complaining while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except Refusal as refusal:
-        tell(Failed(reason=refusal.reason, detail=str(refusal), temporary=refusal.temporary))
+        tell(
+            Failed(
+                reason=refusal.reason,
+                detail=str(refusal),
+                temporary=refusal.temporary,
+                retry_after=refusal.retry_after,
+                received=fetcher.received,
+            )
+        )
         return 1
     return 0
 

@@ -31,6 +31,10 @@ class Proxy:
         self._waiting: list[socket.socket] = []
         self._bytes_per_second: float | None = None
         self._part: float | None = None
+        self._left: int | None = None
+        self._targets: set[socket.socket] = set()
+        self.answered: int = 0
+        """Bytes that went to the clients so far."""
         self._closing = False
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
@@ -54,9 +58,14 @@ class Proxy:
         """Forward `part` (0 to 1) of the next bytes that come, at least one and not all, and reset the connection."""
         self._part = part
 
+    def reset_after(self, count: int) -> None:
+        """Let `count` more bytes through to the clients, and then reset the connection that the next byte comes on."""
+        self._left = count
+
     def restore(self) -> None:
         """Forward again, at full speed. What was held goes on; what was cut is gone."""
         self._bytes_per_second = None
+        self._left = None
         self._change(_State.OPEN)
 
     def close(self) -> None:
@@ -119,6 +128,7 @@ class Proxy:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._pairs[accepted] = target
         self._pairs[target] = accepted
+        self._targets.add(target)
 
     def _forward(self, sock: socket.socket) -> None:
         other = self._pairs[sock]
@@ -128,11 +138,17 @@ class Proxy:
             if self._part is not None and len(data) > 1:
                 other.sendall(data[: min(max(1, round(len(data) * self._part)), len(data) - 1)])
                 self._part = None
-                time.sleep(_BEFORE_RESET)
-                for each in (sock, other):
-                    self._pairs.pop(each, None)
-                    self._reset(each)
+                self._reset_pair(sock, other)
                 return
+            if sock in self._targets:
+                if self._left is not None and len(data) > self._left:
+                    other.sendall(data[: self._left])
+                    self.answered += self._left
+                    self._left = None
+                    self._reset_pair(sock, other)
+                    return
+                self.answered += len(data)
+                self._left = None if self._left is None else self._left - len(data)
             if data:
                 other.sendall(data)
                 if bytes_per_second is not None:
@@ -141,13 +157,24 @@ class Proxy:
         except OSError:
             self._reset(other)
         for each in (sock, other):
-            self._pairs.pop(each, None)
+            self._forget(each)
             each.close()
+
+    def _reset_pair(self, sock: socket.socket, other: socket.socket) -> None:
+        time.sleep(_BEFORE_RESET)
+        for each in (sock, other):
+            self._forget(each)
+            self._reset(each)
+
+    def _forget(self, sock: socket.socket) -> None:
+        self._pairs.pop(sock, None)
+        self._targets.discard(sock)
 
     def _drop_all(self) -> None:
         for sock in (*self._pairs, *self._waiting):
             self._reset(sock)
         self._pairs.clear()
+        self._targets.clear()
         self._waiting.clear()
 
     def _reset(self, sock: socket.socket) -> None:

@@ -10,7 +10,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, LengthOrHashMis
 from tuf.api.metadata import TargetFile
 
 from edge_agent.durable import fsync_file, move_file_durably
-from edge_agent.updates.trust.fetcher import TokenFetcher
+from edge_agent.updates.trust.fetcher import Body, TokenFetcher
 from edge_agent.updates.trust.job import Job
 from edge_agent.updates.trust.refusal import Refusal
 from fleet_contract.bundle import read_bundle
@@ -44,41 +44,68 @@ def fetch_bundle(job: Job, fetcher: TokenFetcher, path: str, target: TargetFile,
     if free < needed:
         raise Refusal(Reason.DISK_FULL, f"{needed} bytes are needed and {free} are free", temporary=True)
     if have < target.length:
-        _fetch_into(part, fetcher, job.targets_url.rstrip("/") + "/" + path, have, target.length, tell)
+        fetch_file(part, fetcher, job.targets_url.rstrip("/") + "/" + path, target.length, target.length, tell)
     tell(target.length, target.length)
     return part
 
 
-def _fetch_into(part: Path, fetcher: TokenFetcher, url: str, have: int, length: int, tell: Tell) -> None:
+def fetch_file(part: Path, fetcher: TokenFetcher, url: str, length: int | None, limit: int, tell: Tell) -> int:
+    """Bring a part file to its whole length, going on where it stops; returns that length.
+
+    `length`: what was signed; None where nothing was, then the server has to say it. More than `limit` bytes are not taken.
+    Raises Refusal, DownloadError and OSError; what was fetched stays for the next attempt.
+    """
+    have = part.stat().st_size if part.exists() else 0
     try:
-        start, chunks = fetcher.open_from(url, have)
+        body = fetcher.open_from(url, have)
     except DownloadHTTPError as error:
-        if error.status_code == 416:  # the server has fewer bytes than the part file: it is no part of this target
+        if error.status_code == 416:  # the server has fewer bytes than the part file: it is no part of this file
             part.unlink(missing_ok=True)
             raise DownloadError("the server does not have the bytes to resume from") from error
         raise
+    try:
+        total = _agree(url, length, limit, body.total)
+        fetched = _write(part, body, have, total, tell)
+    except Refusal:
+        part.unlink(missing_ok=True)
+        raise
+    if fetched < total:
+        raise DownloadError(f"{url} ended after {fetched} of {total} bytes")
+    return total
+
+
+def _agree(url: str, length: int | None, limit: int, offered: int | None) -> int:
+    """The length of the file, from what was signed and what the server says."""
+    if length is None and offered is None:
+        raise DownloadError(f"{url}: the server does not say how long it is")
+    if length is not None and offered is not None and offered < length:
+        raise DownloadError(f"{url} has {offered} bytes at the server, signed are {length}")
+    total = length if length is not None else offered or 0
+    if (offered or 0) > total or total > limit:
+        raise Refusal(Reason.HASH_MISMATCH, f"{url} has {offered} bytes at the server, allowed are {min(total, limit)}")
+    return total
+
+
+def _write(part: Path, body: Body, have: int, total: int, tell: Tell) -> int:
+    """Append what the part file does not hold; returns how much it holds then."""
     told = time.monotonic()
-    with part.open("r+b" if start else "wb") as file:
-        file.seek(start)
-        file.truncate()
-        fetched = start
+    place = body.start
+    # Unbuffered: what has arrived stays, however this process ends.
+    with part.open("ab", buffering=0) as file:
         try:
-            for chunk in chunks:
-                fetched += len(chunk)
-                if fetched > length:
-                    break
-                file.write(chunk)
+            for chunk in body.chunks:
+                # A server without ranges begins anew; what is there already is not written twice.
+                fresh = memoryview(chunk)[max(0, have - place) :]
+                place += len(chunk)
+                if place > total:
+                    raise Refusal(Reason.HASH_MISMATCH, f"the server gives more than {total} bytes")
+                file.write(fresh)
                 if time.monotonic() - told >= PROGRESS_INTERVAL:
                     told = time.monotonic()
-                    tell(fetched, length)
+                    tell(max(have, place), total)
         finally:
-            file.flush()
-            tell(min(fetched, length), length)
-    if fetched > length:
-        part.unlink()
-        raise Refusal(Reason.HASH_MISMATCH, f"{url} gives more than the {length} bytes that were signed")
-    if fetched < length:
-        raise DownloadError(f"{url} ended after {fetched} of {length} bytes")
+            tell(min(max(have, place), total), total)
+    return max(have, place)
 
 
 def check_bundle(job: Job, part: Path, target: TargetFile, release: Release, *, resumed: bool) -> Path:

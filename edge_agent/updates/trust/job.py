@@ -27,7 +27,7 @@ class Job(Struct, frozen=True, kw_only=True):
     """Seconds since 1970: the clock, or the last time seen if that is later."""
     max_bytes: int
     timeout: float = 30.0
-    """Seconds without a byte, and for connecting."""
+    """Seconds without a byte, and for connecting; and the window in which a body's pace is judged."""
     have: str | None = None
     """Digest of a bundle of this release that is unpacked already: then only the metadata is checked."""
 
@@ -59,6 +59,8 @@ class Progress(Line, frozen=True, tag="progress"):
 
     fetched: int
     total: int
+    received: int = 0
+    """What this child has taken from the network so far, metadata and what was of no use included."""
 
 
 class Fetched(Line, frozen=True, tag="fetched"):
@@ -71,6 +73,8 @@ class Done(Line, frozen=True, tag="done"):
     path: str | None
     digest: str
     version: str
+    received: int = 0
+    """All that this child has taken from the network, in bytes."""
 
 
 class Failed(Line, frozen=True, tag="error"):
@@ -79,6 +83,10 @@ class Failed(Line, frozen=True, tag="error"):
     reason: Reason
     detail: str
     temporary: bool
+    retry_after: float | None = None
+    """Seconds that the server asks to wait."""
+    received: int = 0
+    """All that this child has taken from the network, in bytes."""
 
 
 Message = MetadataValid | Verified | Progress | Fetched | Done | Failed

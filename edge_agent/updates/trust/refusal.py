@@ -13,6 +13,7 @@ from tuf.api.exceptions import (
     RepositoryError,
 )
 
+from edge_agent.updates.trust.fetcher import RefusedByServer
 from fleet_contract.bundle import BundleError
 from fleet_contract.reasons import Reason
 
@@ -24,10 +25,12 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class Refusal(Exception):
     """The job cannot be done."""
 
-    def __init__(self, reason: Reason, detail: str, *, temporary: bool = False) -> None:
+    def __init__(self, reason: Reason, detail: str, *, temporary: bool = False, retry_after: float | None = None) -> None:
+        """`retry_after`: seconds to wait at least before the next attempt, if the server asks for that."""
         super().__init__(detail)
         self.reason = reason
         self.temporary = temporary
+        self.retry_after = retry_after
 
 
 def judge(error: Exception, what: str) -> Refusal:
@@ -46,7 +49,9 @@ def judge(error: Exception, what: str) -> Refusal:
             return Refusal(Reason.METADATA_INVALID, detail)
         case DownloadHTTPError():
             status = error.status_code
-            return Refusal(Reason.DOWNLOAD_FAILED, detail, temporary=status >= 500 or status in TEMPORARY_STATUS)
+            temporary = status >= 500 or status in TEMPORARY_STATUS
+            asked = error.retry_after if isinstance(error, RefusedByServer) else None
+            return Refusal(Reason.DOWNLOAD_FAILED, detail, temporary=temporary, retry_after=asked)
         case DownloadError():
             return Refusal(Reason.DOWNLOAD_FAILED, detail, temporary=True)
         case OSError() if error.errno in _FULL:

@@ -78,6 +78,15 @@ def test_the_delay_never_shrinks_with_more_attempts(attempts: int, jitter: float
     assert retry_delay(attempts, 5, 600, jitter) <= retry_delay(attempts + 1, 5, 600, jitter)
 
 
+@given(st.integers(1, 10), st.floats(0, 1), st.floats(0, 1e9))
+def test_a_server_is_left_alone_for_as_long_as_it_asks_but_no_longer_than_the_longest(
+    attempts: int, jitter: float, asked: float
+) -> None:
+    delay = retry_delay(attempts, 5, 600, jitter, asked)
+    assert min(asked, 600) <= delay <= 600
+    assert delay >= retry_delay(attempts, 5, 600, jitter)
+
+
 def test_attempts_are_bounded_and_progress_is_more_than_a_few_bytes() -> None:
     assert may_retry(4, 5)
     assert not may_retry(5, 5)

@@ -43,6 +43,22 @@ def test_a_reset_mid_packet_is_never_between_two_packets(
     assert len(server.recv(200)) == length
 
 
+def test_a_reset_comes_after_so_many_bytes_to_the_client_and_what_was_let_through_is_counted(
+    ends: tuple[Proxy, socket.socket, socket.socket],
+) -> None:
+    proxy, client, server = ends
+    proxy.reset_after(150)
+    client.sendall(bytes(1000))  # the other direction is free
+    server.sendall(bytes(100))
+    server.sendall(bytes(100))
+    came = b""
+    with pytest.raises(ConnectionResetError):
+        while True:
+            came += client.recv(1000)
+            assert len(came) <= 150
+    assert len(came) == proxy.answered == 150
+
+
 def test_only_one_connection_is_reset(proxy: Callable[[int], Proxy]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         between = proxy(server.getsockname()[1])
