@@ -17,6 +17,7 @@ from fleet_contract.manifest import (
     parse_golden,
     parse_manifest,
 )
+from fleet_contract.model_file import check_claims
 from fleet_contract.reasons import Reason
 
 MAX_BUNDLE_BYTES: Final = 2 * 1024**3
@@ -75,13 +76,15 @@ def read_bundle(file: BinaryIO, *, max_bytes: int = MAX_BUNDLE_BYTES) -> BundleI
             raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is not named by the manifest")
         if manifest.tokenizer is not None:
             _check_size(entries[manifest.tokenizer], MAX_TOKENIZER_BYTES)
+        model = entries[manifest.file]
+        check_claims(manifest, file, model.offset, model.size, size)
         golden = parse_golden(_read_text(file, entries, manifest.golden), manifest)
         baseline = None
         if manifest.baseline is not None:
             _check_size(entries[manifest.baseline], MAX_BASELINE_BYTES)
             baseline = parse_baseline(_read_text(file, entries, manifest.baseline), manifest)
     except ManifestError as error:
-        raise BundleError(Reason.MANIFEST_INVALID, str(error)) from error
+        raise BundleError(error.reason, str(error)) from error
     return BundleIndex(manifest, golden, entries, baseline)
 
 

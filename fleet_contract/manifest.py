@@ -11,21 +11,27 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from fleet_contract.features import OPERATIONS, FeatureRuleError, Reads, feature_width
-from fleet_contract.tensors import CODES, MAX_DIMENSIONS, TensorSample, misfit
+from fleet_contract.manifest_record import ManifestError as ManifestError
+from fleet_contract.manifest_record import Record as Record
+from fleet_contract.model_tensors import TOKEN_TENSORS, check_tensor
+from fleet_contract.model_tensors import Tensor as Tensor
+from fleet_contract.model_tensors import Tokens as Tokens
+from fleet_contract.provenance import Provenance as Provenance
+from fleet_contract.provenance import check_licence, check_provenance
+from fleet_contract.reasons import Reason
+from fleet_contract.requirements import Requirements as Requirements
+from fleet_contract.requirements import check_requirements
+from fleet_contract.tensors import TensorSample, misfit
 from fleet_contract.topics import check_name
 
 SCHEMA: Final = 1
 MANIFEST_NAME: Final = "model.toml"
 MAX_TOKENS: Final = 8192
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?")
+_VARIANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _ENTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-class ManifestError(ValueError):
-    """The manifest is wrong; the text names the key and says what it should be."""
 
 
 class Runtime(StrEnum):
@@ -67,30 +73,6 @@ class Activation(StrEnum):
     SIGMOID = "sigmoid"
 
 
-TOKEN_TENSORS: Final = ("input_ids", "attention_mask", "token_type_ids")
-"""What a tokenizer can fill; a text encoder's file has the first and may have the others."""
-
-
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """The base of all manifest records."""
-
-
-class Tensor(Record, frozen=True, kw_only=True):
-    """A tensor of the model file. The first dimension is always the batch; -1 is a free size."""
-
-    name: str
-    dtype: str
-    """As numpy names it: `float32`, `int8`, `int64`."""
-    shape: tuple[int, ...]
-
-
-class Tokens(Record, frozen=True, kw_only=True):
-    """How texts are cut for a text encoder."""
-
-    max_length: int = 128
-    """Tokens of one text, the special ones included; what is behind is left out."""
-
-
 class Feature(Record, frozen=True, kw_only=True):
     """One feature: an operation on one input of the window, or on the text. Results are joined in order into a vector.
 
@@ -100,7 +82,7 @@ class Feature(Record, frozen=True, kw_only=True):
     op: str
     input: str | None = None
     """The name of the window's input (a key of `inputs`); none for operations on text."""
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Scaling(Record, frozen=True, kw_only=True):
@@ -127,20 +109,14 @@ class Decision(Record, frozen=True, kw_only=True):
     hysteresis: float = 0.0
 
 
-class Requirements(Record, frozen=True, kw_only=True):
-    """What the device must have."""
-
-    memory_bytes: int = 0
-    runtime_min: str | None = None
-    """The lowest version of the runtime, such as `1.16`; for `tflite` in the numbers of tflite-runtime, which LiteRT meets."""
-
-
 class Manifest(Record, frozen=True, kw_only=True):
     """`model.toml` of a bundle."""
 
     schema: int
     name: str
     version: str
+    variant: str | None = None
+    """What this build of the version is, such as `int8`; needed where a release has several."""
     description: str = ""
     task: str
     """`classification`, `regression` or `anomaly`."""
@@ -177,11 +153,12 @@ class Manifest(Record, frozen=True, kw_only=True):
     requirements: Requirements = Requirements()
     licence: str
     """SPDX expression."""
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
     """On held-out data."""
     metrics_data: str = ""
-    """Which data, and how it was held out."""
+    """Which data, and how it was held out; needed where there are metrics."""
     trained_on: str = ""
+    provenance: Provenance = Provenance()
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -209,6 +186,8 @@ class Manifest(Record, frozen=True, kw_only=True):
             raise ManifestError(str(error)) from error
         if not _VERSION.fullmatch(self.version):
             raise ManifestError(f"version: {self.version!r} is not of the form 1.2.3 or 1.2.3-label")
+        if self.variant is not None and not _VARIANT.fullmatch(self.variant):
+            raise ManifestError(f"variant: {self.variant!r} is not of a-z, 0-9 and -, up to 32")
         self._check_entries()
         names = [item.name for item in self.inputs]
         if len(set(names)) != len(names):
@@ -230,6 +209,16 @@ class Manifest(Record, frozen=True, kw_only=True):
         self._check_output()
         if self.decision.label is not None and self.decision.label not in self.labels:
             raise ManifestError(f"decision.label: {self.decision.label!r} is not one of labels")
+        self._check_claims()
+
+    def _check_claims(self) -> None:
+        check_requirements(self.requirements, self.runtime.value)
+        check_licence(self.licence)
+        check_provenance(self.provenance)
+        if self.metrics and not self.metrics_data.strip():
+            raise ManifestError("metrics_data: metrics need the data they were measured on", Reason.METRICS_WITHOUT_DATA)
+        if not all(math.isfinite(value) for value in self.metrics.values()):
+            raise ManifestError("metrics: a number that is not finite")
 
     def _check_entries(self) -> None:
         entries = [("file", self.file), ("golden", self.golden)]
@@ -256,7 +245,7 @@ class Manifest(Record, frozen=True, kw_only=True):
             if feature.input is not None and feature.input not in names:
                 raise ManifestError(f"features[{position}].input: {feature.input!r} is not one of inputs")
         given = self._features_width()
-        _check_tensor("input_tensor", tensor, free=False)
+        check_tensor("input_tensor", tensor, free=False)
         taken = math.prod(tensor.shape[1:])
         if given != taken:
             raise ManifestError(f"input_tensor.shape: takes {taken} values, but the features give {given}")
@@ -276,7 +265,7 @@ class Manifest(Record, frozen=True, kw_only=True):
         if len(set(names)) != len(names):
             raise ManifestError("input_tensors: a name stands twice")
         for position, tensor in enumerate(self.input_tensors):
-            _check_tensor(f"input_tensors[{position}]", tensor, free=True)
+            check_tensor(f"input_tensors[{position}]", tensor, free=True)
         if (self.tokenizer is None) == (self.kind is InputKind.TEXT):
             raise ManifestError("tokenizer: needed by, and only by, a model of kind text with input_tensors")
         if self.kind is InputKind.TEXT:
@@ -296,8 +285,10 @@ class Manifest(Record, frozen=True, kw_only=True):
 
     def _check_output(self) -> None:
         shape = self.output_tensor.shape
+        if self.task == "regression" and self.output_tensor.unit is None:
+            raise ManifestError("output_tensor.unit: a regression says what its number is in")
         pooled = self.pooling is not Pooling.NONE
-        _check_tensor("output_tensor", self.output_tensor, free=pooled or self.kind is InputKind.TENSOR)
+        check_tensor("output_tensor", self.output_tensor, free=pooled or self.kind is InputKind.TENSOR)
         if pooled:
             if self.tokenizer is None:
                 raise ManifestError("pooling: only a model with a tokenizer has tokens to pool")
@@ -317,16 +308,6 @@ class Manifest(Record, frozen=True, kw_only=True):
             if self.kind is InputKind.WINDOW and OPERATIONS[feature.op].reads is Reads.TEXT:
                 raise ManifestError(f"features[{position}]: {feature.op} reads a text, but kind is window")
         return given
-
-
-def _check_tensor(key: str, tensor: Tensor, *, free: bool) -> None:
-    if tensor.dtype not in CODES:
-        raise ManifestError(f"{key}.dtype: {tensor.dtype!r} is none of {', '.join(CODES)}")
-    if not 2 <= len(tensor.shape) <= MAX_DIMENSIONS + 1:
-        raise ManifestError(f"{key}.shape: a batch dimension and 1 to {MAX_DIMENSIONS} dimensions behind it")
-    if any(size < 1 and not (free and size == -1) for size in tensor.shape[1:]):
-        sizes = "positive sizes, or -1 where free" if free else "fixed positive sizes"
-        raise ManifestError(f"{key}.shape: behind the batch {sizes}")
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -367,12 +348,12 @@ def find_misfit(
 class GoldenSample(Record, frozen=True, kw_only=True):
     """One input with the answer that the model must give: raw window, text or tensors in, scores out."""
 
-    window: dict[str, tuple[float | None, ...]] = {}
+    window: dict[str, tuple[float | None, ...]] = msgspec.field(default_factory=dict)
     """Input name to its values, oldest first; for a model on windows."""
     times: tuple[float, ...] = ()
     """Event times in seconds since 1970, one for each value; empty where no feature needs them."""
     text: str | None = None
-    tensors: dict[str, TensorSample] = {}
+    tensors: dict[str, TensorSample] = msgspec.field(default_factory=dict)
     """Tensor name to its content; for a model of kind tensor."""
     scores: tuple[float, ...]
     """In C order, where the output has several dimensions."""
@@ -380,20 +361,24 @@ class GoldenSample(Record, frozen=True, kw_only=True):
     """Largest absolute difference of a score."""
 
 
+def _bad_golden(text: str) -> ManifestError:
+    return ManifestError(text, Reason.GOLDEN_INVALID)
+
+
 def parse_golden(data: bytes, manifest: Manifest) -> tuple[GoldenSample, ...]:
     """Parse the golden samples (a JSON array) and check them against the manifest; raises ManifestError."""
     try:
         samples = msgspec.json.decode(data, type=tuple[GoldenSample, ...])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ManifestError(f"{manifest.golden}: {error}") from error
+        raise _bad_golden(f"{manifest.golden}: {error}") from error
     if not samples:
-        raise ManifestError(f"{manifest.golden}: at least one golden sample is needed")
+        raise _bad_golden(f"{manifest.golden}: at least one golden sample is needed")
     width = manifest.width
     for position, sample in enumerate(samples):
         where = f"{manifest.golden}[{position}]"
         wrong = find_misfit(manifest, sample.window, sample.text, sample.tensors)
         if wrong is not None:
-            raise ManifestError(f"{where}.{wrong}" if wrong.startswith(("window:", "tensors")) else f"{where}: {wrong}")
+            raise _bad_golden(f"{where}.{wrong}" if wrong.startswith(("window:", "tensors")) else f"{where}: {wrong}")
         if not sample.scores or (width is not None and len(sample.scores) != width):
-            raise ManifestError(f"{where}.scores: {len(sample.scores)}, but the model gives {width or 'at least one'}")
+            raise _bad_golden(f"{where}.scores: {len(sample.scores)}, but the model gives {width or 'at least one'}")
     return samples

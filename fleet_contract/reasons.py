@@ -24,6 +24,14 @@ class Reason(StrEnum):
     BUNDLE_INVALID = "bundle_invalid"
     BUNDLE_TOO_LARGE = "bundle_too_large"
     MANIFEST_INVALID = "manifest_invalid"
+    GOLDEN_INVALID = "golden_invalid"
+    LICENCE_INVALID = "licence_invalid"
+    METRICS_WITHOUT_DATA = "metrics_without_data"
+    ACCELERATOR_UNKNOWN = "accelerator_unknown"
+    OPSET_MISMATCH = "opset_mismatch"
+    SIZE_MISMATCH = "size_mismatch"
+    TENSOR_MISMATCH = "tensor_mismatch"
+    NO_VARIANT = "no_variant"
     MODEL_FILE_INVALID = "model_file_invalid"
     RUNTIME_MISSING = "runtime_missing"
     INCOMPATIBLE = "incompatible"
@@ -105,6 +113,14 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.BUNDLE_INVALID: "The bundle is not a plain tar with exactly the entries that its manifest names.",
     Reason.BUNDLE_TOO_LARGE: "The bundle, or one of its entries, is larger than allowed.",
     Reason.MANIFEST_INVALID: "model.toml does not parse, or contradicts itself or the signed metadata.",
+    Reason.GOLDEN_INVALID: "The golden samples do not parse, or do not fit what the manifest says the model takes and gives.",
+    Reason.LICENCE_INVALID: "The licence is no SPDX expression.",
+    Reason.METRICS_WITHOUT_DATA: "The manifest gives metrics and does not say on which data they were measured.",
+    Reason.ACCELERATOR_UNKNOWN: "The manifest asks for an execution provider or delegate that its runtime does not have.",
+    Reason.OPSET_MISMATCH: "The operators in the model file are of another version than the manifest says or its runtime has.",
+    Reason.SIZE_MISMATCH: "A size in the manifest cannot be: the file alone takes more, or two sizes contradict each other.",
+    Reason.TENSOR_MISMATCH: "Names, types or shapes in the model file are others than the manifest says.",
+    Reason.NO_VARIANT: "The device can run no variant of the release; the detail names each with why not.",
     Reason.MODEL_FILE_INVALID: "The model file uses what is refused, such as external data or a foreign operator domain.",
     Reason.RUNTIME_MISSING: "The runtime that the model needs is not installed on the device.",
     Reason.INCOMPATIBLE: "The device does not meet the manifest's requirements.",

@@ -70,6 +70,7 @@ def load_request(bundle: Bundle, plan: RunPlan) -> protocol.Load:
         max_tokens=manifest.tokens.max_length,
         runtime=manifest.runtime.value,
         runtime_min=manifest.requirements.runtime_min,
+        runtime_max=manifest.requirements.runtime_max,
         threads=plan.threads,
         spin=plan.spin,
         require=plan.require,

@@ -36,6 +36,7 @@ _SHARED = 1 << 31
 HASH_MISMATCH = "hash_mismatch"
 RUNTIME_MISSING = "runtime_missing"
 MANIFEST_INVALID = "manifest_invalid"
+TENSOR_MISMATCH = "tensor_mismatch"
 MODEL_FILE_INVALID = "model_file_invalid"
 INCOMPATIBLE = "incompatible"
 PROVIDER_MISSING = "provider_missing"
@@ -47,6 +48,7 @@ CODES = (
     HASH_MISMATCH,
     RUNTIME_MISSING,
     MANIFEST_INVALID,
+    TENSOR_MISMATCH,
     MODEL_FILE_INVALID,
     INCOMPATIBLE,
     PROVIDER_MISSING,
@@ -94,6 +96,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     max_tokens: int = 0
     runtime: str
     runtime_min: str | None
+    runtime_max: str | None = None
     threads: int
     spin: bool = False
     require: tuple[str, ...] = ()

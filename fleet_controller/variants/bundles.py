@@ -65,7 +65,11 @@ def variant_manifest(source: Manifest, kind: Kind, operators: Iterable[str]) -> 
         version=f"{source.version}-{kind.value}",
         file=f"{stem}.{kind.value}.{ending}" if dot else f"{source.file}.{kind.value}",
         description=f"{source.description} Variant {kind.value} of {source.version}: {MEANING[kind]}.".strip(),
-        requirements=Requirements(memory_bytes=source.requirements.memory_bytes, runtime_min=lowest),
+        requirements=Requirements(
+            memory_bytes=source.requirements.memory_bytes,
+            runtime_min=lowest,
+            runtime_max=source.requirements.runtime_max,
+        ),
         metrics={},
         metrics_data="",
     )

@@ -8,15 +8,31 @@ import msgspec
 import pytest
 
 from fleet_contract.bundle import MAX_TEXT_BYTES, MAX_TOKENIZER_BYTES
-from fleet_contract.manifest import MAX_TOKENS, Activation, GoldenSample, InputKind, Manifest, Pooling, Tokens, parse_manifest
+from fleet_contract.manifest import (
+    MAX_TOKENS,
+    Activation,
+    GoldenSample,
+    InputKind,
+    Manifest,
+    Pooling,
+    Requirements,
+    Tokens,
+    parse_manifest,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bundles.md").read_text(encoding="utf-8")
 
 
 def test_every_key_of_the_manifest_has_its_row_and_no_other_has() -> None:
-    rows = PAGE.split("## All keys of `model.toml`")[1].splitlines()
+    rows = PAGE.split("## All keys of `model.toml`")[1].split("\n## ")[0].splitlines()
     named = [key for row in rows if row.startswith("| `") for key in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert sorted(named) == sorted(Manifest.__struct_fields__)
+
+
+def test_every_key_of_the_requirements_has_its_row_and_no_other_has() -> None:
+    rows = PAGE.split("## `requirements`")[1].split("\n## ")[0].splitlines()
+    named = [key for row in rows if row.startswith("| `") for key in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(Requirements.__struct_fields__)
 
 
 @pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))

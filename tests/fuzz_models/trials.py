@@ -50,7 +50,15 @@ class Unforeseen(Exception):
     """A trial ended in a way in which none may."""
 
 
-_REFUSALS: Final = frozenset({Reason.MODEL_FILE_INVALID, Reason.MANIFEST_INVALID, Reason.LOAD_FAILED, Reason.INCOMPATIBLE})
+_REFUSALS: Final = frozenset(
+    {
+        Reason.MODEL_FILE_INVALID,
+        Reason.MANIFEST_INVALID,
+        Reason.TENSOR_MISMATCH,
+        Reason.LOAD_FAILED,
+        Reason.INCOMPATIBLE,
+    }
+)
 _WRONG: Final = frozenset({Reason.GOLDEN_MISMATCH, Reason.BAD_OUTPUT})
 
 

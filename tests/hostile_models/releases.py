@@ -51,7 +51,7 @@ def write_bundle(store: BundleStore, model: str, release: Release, version: str 
         'features = [{ op = "last", input = "a" }, { op = "last", input = "b" }]\n'
         f"requirements = {{ memory_bytes = {release.memory_bytes} }}\n"
         f'input_tensor = {{ name = "features", dtype = "{release.dtype}", shape = [-1, 2] }}\n'
-        f'output_tensor = {{ name = "scores", dtype = "{release.dtype}", shape = [-1, 1] }}\n'
+        f'output_tensor = {{ name = "scores", dtype = "{release.dtype}", shape = [-1, 1], unit = "1" }}\n'
     )
     golden: list[Mapping[str, Any]] = [
         {"window": {"a": [a], "b": [b]}, "scores": [score], "tolerance": 0.01} for a, b, score in release.golden

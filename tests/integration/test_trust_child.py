@@ -40,7 +40,7 @@ licence = "CC0-1.0"
 inputs = [{{ name = "t" }}]
 features = [{{ op = "last", input = "t" }}]
 input_tensor = {{ name = "x", dtype = "float32", shape = [-1, 1] }}
-output_tensor = {{ name = "y", dtype = "float32", shape = [-1, 1] }}
+output_tensor = {{ name = "y", dtype = "float32", shape = [-1, 1], unit = "1" }}
 """
 
 

@@ -136,7 +136,7 @@ def test_the_provider_its_share_and_the_version_that_run_are_named(case: Case) -
 def test_a_file_that_differs_from_its_manifest_is_refused(case: Case, wanted: TensorSpec, given: TensorSpec, text: str) -> None:
     with pytest.raises(BackendError, match=text) as caught:
         load(case, wanted, given)
-    assert caught.value.reason == protocol.MANIFEST_INVALID
+    assert caught.value.reason == protocol.TENSOR_MISMATCH
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 64, b"not a model at all, only words"], ids=["empty", "zeros", "words"])

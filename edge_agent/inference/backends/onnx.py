@@ -65,11 +65,11 @@ class OnnxBackend:
         given = load.output_tensor
         if set(inputs) != set(wanted):
             raise BackendError(
-                protocol.MANIFEST_INVALID, f"the file's inputs are {sorted(inputs)}, the manifest's are {sorted(wanted)}"
+                protocol.TENSOR_MISMATCH, f"the file's inputs are {sorted(inputs)}, the manifest's are {sorted(wanted)}"
             )
         if given.name not in outputs:
             raise BackendError(
-                protocol.MANIFEST_INVALID, f"the file's outputs are {sorted(outputs)}, the manifest's is {given.name!r}"
+                protocol.TENSOR_MISMATCH, f"the file's outputs are {sorted(outputs)}, the manifest's is {given.name!r}"
             )
         fixed = {check_tensor("input", wanted[name], _dtype(item.type), tuple(item.shape)) for name, item in inputs.items()}
         self.max_batch: int | None = max((size for size in fixed if size is not None), default=None)

@@ -132,10 +132,10 @@ def check_scores(raw: NDArray[Any], items: int, given: TensorSpec) -> None:
 def check_tensor(role: str, want: TensorSpec, dtype: str, shape: tuple[Any, ...]) -> int | None:
     """Compare the file's tensor with the manifest's; returns the batch that the file fixes, or None where it is free.
 
-    `shape` may hold names, None or -1 for free dimensions. Raises BackendError with MANIFEST_INVALID.
+    `shape` may hold names, None or -1 for free dimensions. Raises BackendError with TENSOR_MISMATCH.
     """
     if dtype != want.dtype:
-        raise BackendError(protocol.MANIFEST_INVALID, f"{role} {want.name!r} is {dtype} in file, {want.dtype} in manifest")
+        raise BackendError(protocol.TENSOR_MISMATCH, f"{role} {want.name!r} is {dtype} in file, {want.dtype} in manifest")
     sizes = [size if isinstance(size, int) and size >= 0 else None for size in shape]
     fits = len(sizes) == len(want.shape) and all(
         size is None or size == wanted
@@ -143,7 +143,7 @@ def check_tensor(role: str, want: TensorSpec, dtype: str, shape: tuple[Any, ...]
     )
     if not fits:
         raise BackendError(
-            protocol.MANIFEST_INVALID,
+            protocol.TENSOR_MISMATCH,
             f"{role} {want.name!r} has shape {tuple(shape)} in file, {want.shape} in manifest",
         )
     return sizes[0]

@@ -41,12 +41,12 @@ class TfliteBackend:
         given = load.output_tensor
         if sorted(names) != sorted(wanted):
             raise BackendError(
-                protocol.MANIFEST_INVALID, f"the file's inputs are {sorted(names)}, the manifest's are {sorted(wanted)}"
+                protocol.TENSOR_MISMATCH, f"the file's inputs are {sorted(names)}, the manifest's are {sorted(wanted)}"
             )
         named = [item for item in results if item["name"] == given.name]
         if not named:
             names = [item["name"] for item in results]
-            raise BackendError(protocol.MANIFEST_INVALID, f"the file's outputs are {names}, the manifest's is {given.name!r}")
+            raise BackendError(protocol.TENSOR_MISMATCH, f"the file's outputs are {names}, the manifest's is {given.name!r}")
         self._sources, self._result = {item["name"]: item for item in sources}, named[0]
         check_tensor("output", given, np.dtype(self._result["dtype"]).name, _shape(self._result))
         fixed = {check_tensor("input", wanted[item["name"]], np.dtype(item["dtype"]).name, _shape(item)) for item in sources}

@@ -96,12 +96,16 @@ LITERT = "ai-edge-litert"
 
 
 def _require_version(load: Load, version: str) -> None:
-    if load.runtime_min is None:
-        return
     package, _, number = version.rpartition(" ")
     if package == LITERT:
         return  # it followed TensorFlow Lite under numbers of its own, and reads every file that the last of those did
-    if _numbers(number) < _numbers(load.runtime_min):
+    if load.runtime_max is not None:
+        top = _numbers(load.runtime_max)
+        if _numbers(number)[: len(top)] > top:
+            raise port.BackendError(
+                protocol.INCOMPATIBLE, f"the model needs {load.runtime} {load.runtime_max} or older, installed is {version}"
+            )
+    if load.runtime_min is not None and _numbers(number) < _numbers(load.runtime_min):
         raise port.BackendError(
             protocol.INCOMPATIBLE, f"the model needs {load.runtime} {load.runtime_min} or newer, installed is {version}"
         )

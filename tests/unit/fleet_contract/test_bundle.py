@@ -178,7 +178,7 @@ def test_golden_samples_that_do_not_fit_the_manifest_are_refused(
 ) -> None:
     model, onnx, _ = good_entries
     error = refusal(pack([model, onnx, entry("golden.json", b'[{"window": {"temp_max": [1.0]}, "scores": [0.9]}]')]))
-    assert error.reason is Reason.MANIFEST_INVALID
+    assert error.reason is Reason.GOLDEN_INVALID
     assert "golden.json[0].window" in str(error)
 
 

@@ -83,7 +83,7 @@ def manifest_text(**changes: Any) -> str:
         "schema": 1,
         "name": "leak",
         "version": "1.0.0",
-        "task": "regression",
+        "task": "anomaly",
         "runtime": "onnx",
         "file": "model.bin",
         "golden": "golden.json",
