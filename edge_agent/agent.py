@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -12,6 +13,9 @@ from typing import Any, Final
 from edge_agent import __version__
 from edge_agent.commands.control import ControlServer
 from edge_agent.commands.executor import Executor
+from edge_agent.configuring.answers import Started
+from edge_agent.configuring.configurator import Configurator
+from edge_agent.configuring.record import Flow, Record
 from edge_agent.dead_letters import DeadLetters
 from edge_agent.engine import Engine
 from edge_agent.feedback import FeedbackIntake
@@ -26,7 +30,7 @@ from edge_agent.journal.batch import FLEET, SITE, Batch
 from edge_agent.journal.errors import StoreError
 from edge_agent.journal.store import Store
 from edge_agent.link.session import Link
-from edge_agent.logs import set_up
+from edge_agent.logs import set_level, set_up
 from edge_agent.loop import Loop
 from edge_agent.model_switch import BundleStage, ModelSwitch
 from edge_agent.outbox.drain import Drain
@@ -43,9 +47,10 @@ from edge_agent.updates.updater import Updater
 from edge_agent.uplink import Uplink
 from edge_agent.values import StoredValues
 from fleet_contract.feedback import Tally
-from fleet_contract.messages import ModelRef, ModelState, NoteKind
+from fleet_contract.messages import Desired, ModelRef, ModelState, NoteKind
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import SITE_SUFFIX, Up, down_filter
+from fleet_contract.version import CONTRACT_HIGH
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +64,8 @@ SWITCH_INTERVAL: Final = 0.0005
 class Agent:
     """Everything, built but not started. Raises StoreError when agent.db cannot be used."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, path: Path, record: Record) -> None:
+        """`path` is the device's own file, `record` what the start has chosen the settings by."""
         self.settings = settings
         self.started = time.monotonic()
         state_dir = Path(settings.state_dir)
@@ -81,7 +87,7 @@ class Agent:
             ),
             settings.health.interval,
         )
-        pipelines = [Pipeline(item) for item in settings.pipelines]
+        self._pipelines = pipelines = [Pipeline(item) for item in settings.pipelines]
         for pipeline in pipelines:
             pipeline.restore(self.store.pipeline_states(pipeline.settings.name))
         self.outputs = Outputs(settings.device, settings.pipelines, self.store.values())
@@ -103,12 +109,13 @@ class Agent:
         self.store.on_evicted = self.store_notes.evicted
         self.store.on_ballast_given_up = self.store_notes.ballast_given_up
         self._build_links()
+        trust = TrustProcesses(self.loop)
         self.updater = Updater(
             settings.updates,
             state_dir,
             loop=self.loop,
             values=self.values,
-            trust=TrustProcesses(self.loop),
+            trust=trust,
             stage=BundleStage(self.bundles),
             models=ModelSwitch(self.models, self.bundles, settings.updates.test_timeout, self._reported_changed),
             note=self.engine.notes.write,
@@ -124,7 +131,21 @@ class Agent:
             recent=self.recent,
             dead_letters=DeadLetters(self.store.open_reader(), self.store.submit, self.engine),
         )
-        self.uplink.on_desired = self.updater.on_desired
+        self.configurator = Configurator(
+            settings,
+            path,
+            record,
+            loop=self.loop,
+            trust=trust,
+            metadata=self.updater,
+            flows=self._flows,
+            reached=lambda: self.fleet.connected,
+            note=self.engine.notes.write,
+            on_change=self._reported_changed,
+            apply_live=lambda new: set_level(new.log_level),
+            restart=self._start_again,
+        )
+        self.uplink.on_desired = self._on_desired
         self.uplink.on_command = self.executor.on_command
         self.feedback = FeedbackIntake(self.store, self.values, self._reported_changed)
         self.uplink.on_feedback = self.feedback.on_feedback
@@ -133,6 +154,8 @@ class Agent:
         self._store_seen = (-1, time.monotonic())
         self._stopping = False
         self._broken = False
+        self.restarting = False
+        """Whether the process is to start the same program again once it has stopped."""
 
     def _build_links(self) -> None:
         settings = self.settings
@@ -146,6 +169,7 @@ class Agent:
             models=self._model_states,
             updates=lambda: self.updater.reports(),
             feedback=lambda: self.feedback.number,
+            configuration=lambda: self.configurator.report(),
         )
         self.uplink = Uplink(settings.device)
         self.fleet = Link(
@@ -189,19 +213,31 @@ class Agent:
     # ---- running
 
     def run(self, control: ControlServer) -> int:
-        """Start, run until SIGTERM or SIGINT, stop in order; returns the exit status: 1 when agent.db cannot be written."""
+        """Start, run until SIGTERM or SIGINT or until it is to start again, and stop in order.
+
+        Returns the exit status: 1 when agent.db cannot be written.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.loop.stop())
+            signal.signal(number, lambda *_: self._end())
         self.values.put({STARTS_KEY: str(self._starts).encode()}, self._on_start_stored)
         log.info("starting", extra={"device": self.settings.device, "version": __version__, "stream": self.store.stream})
         try:
             self.loop.run()
         finally:
-            self.notifier.send("STOPPING=1")
+            self.notifier.send("RELOADING=1\nSTATUS=starting again" if self.restarting else "STOPPING=1")
             self._stop()
             control.close()
             self.loop.close()
         return 1 if self._broken else 0
+
+    def _end(self) -> None:
+        """Somebody wants the process to end: from now on it does not start again."""
+        self.restarting = False
+        self.loop.stop()
+
+    def _start_again(self) -> None:
+        self.restarting = True
+        self.loop.stop()
 
     def _on_broken(self, error: StoreError) -> None:
         """Nothing can be taken over any more. A fresh start checks agent.db, and the brokers deliver again."""
@@ -222,6 +258,7 @@ class Agent:
         self._announce(self.outputs.reconcile())
         self.engine.rebuild()
         self.updater.start()
+        self.configurator.start()
         self.fleet.start()
         self.site.start()
         self.governor.start()
@@ -245,6 +282,7 @@ class Agent:
         self.site.stop()
         self.loop.run_until(lambda: self.engine.idle and not self.store.busy, DRAIN_SECONDS)
         self.updater.stop()
+        self.configurator.stop()
         self.models.stop()
         self.slots.leaving = True
         self.uplink.publish_slot(Up.BIRTH)
@@ -289,6 +327,7 @@ class Agent:
             "models": [to_plain(item) for item in self._model_states()],
             "updates": [to_plain(item) for item in self.updater.reports()],
             "update_log": {model: [to_plain(item) for item in moves] for model, moves in self.updater.moves().items()},
+            "configuration": to_plain(said) if (said := self.configurator.report()) is not None else None,
             "workers": [
                 {
                     "model": item.model,
@@ -357,6 +396,18 @@ class Agent:
                 )
         return tuple(states)
 
+    def _on_desired(self, desired: Desired) -> None:
+        if desired.contract > CONTRACT_HIGH and desired.revision > self.updater.revision:
+            text = f"the controller speaks contract version {desired.contract} and above, this agent up to {CONTRACT_HIGH}"
+            self.engine.notes.write(kind=NoteKind.AGENT, reason=Reason.AGENT_TOO_OLD, detail=text)
+        self.updater.on_desired(desired)
+        if desired.revision == self.updater.revision:
+            self.configurator.on_desired(desired.configuration)
+
+    def _flows(self) -> dict[str, Flow]:
+        seconds = time.monotonic() - self.started
+        return {item.settings.name: Flow(events=item.taken, answers=item.answered, seconds=seconds) for item in self._pipelines}
+
     def _on_gap(self, model: str, release: int, detail: str) -> None:
         reason = Reason.SWAP_UNLOADS_FIRST
         self.engine.notes.write(kind=NoteKind.UPDATE, reason=reason, model=model, release=release, detail=detail)
@@ -400,15 +451,27 @@ class Agent:
         self._told_stuck = stuck
 
 
-def run(settings: AgentSettings) -> int:
-    """Run the daemon; returns the exit status: 0 after a stop in order, 1 when it cannot run."""
+def run(started: Started, path: Path) -> int:
+    """Run the daemon; returns the exit status: 0 after a stop in order, 1 when it cannot run.
+
+    `path` is the device's own file. Where the configuration asks for a restart this does not return: the same program takes
+    this process over, so that whoever supervises it sees no end. The journal gives the open windows back.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
+    settings = started.settings
     try:
-        agent = Agent(settings)
+        agent = Agent(settings, path, started.record)
         control = ControlServer(Path(settings.control_socket), agent.loop, agent.answer_control)
     except (StoreError, OSError, ValueError) as error:
         sys.stderr.write(f"edge-agent: cannot start: {error}\n")
         return 1
+    status = 0
     with contextlib.suppress(KeyboardInterrupt):
-        return agent.run(control)
-    return 0
+        status = agent.run(control)
+    # whoever wants the process to end must be heard to the last moment: everything is stopped, so a signal simply ends it
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    if agent.restarting and not status:
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the arguments are its own
+    return status

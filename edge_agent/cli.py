@@ -201,16 +201,24 @@ def load_settings(config: str) -> Any:
 
     from edge_agent.settings import AgentSettings
 
-    child = subprocess.run([sys.executable, "-m", "edge_agent.configuration", config], stdout=subprocess.PIPE, check=False)
+    return msgspec.json.decode(_read_configuration("current", config), type=AgentSettings)
+
+
+def _read_configuration(action: str, config: str) -> bytes:
+    command = [sys.executable, "-m", "edge_agent.configuring.child", action, config]
+    child = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if child.returncode:
         raise SystemExit(EXIT_USAGE)
-    return msgspec.json.decode(child.stdout, type=AgentSettings)
+    return child.stdout
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edge_agent.agent import run
+    import msgspec
 
-    return run(load_settings(options.config))
+    from edge_agent.agent import run
+    from edge_agent.configuring.answers import Started
+
+    return run(msgspec.json.decode(_read_configuration("start", options.config), type=Started), Path(options.config))
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """Reading the configuration: TOML and environment in, checked `AgentSettings` out.
 
-Runs in `edge-agent check` and in a short-lived child of `edge-agent run`, never in the daemon itself: pydantic costs 25 MB.
+Runs in `edge-agent check` and in a short-lived child (`configuring/child.py`), never in the daemon: pydantic costs 25 MB.
+A configuration that travels lies over the file by the rules of `configuring/rules.py`.
 Environment variables override the file: `SMALLHOLD_AGENT__MQTT__HOST=broker.example` is `host` in `[mqtt]`.
 """
 
@@ -8,7 +9,6 @@ import dataclasses
 import difflib
 import math
 import os
-import sys
 import tomllib
 import types
 import typing
@@ -17,10 +17,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from pydantic import ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from edge_agent.configuring.origin import Origin, to_location
+from edge_agent.configuring.rules import find_forbidden, merge, rule_of
 from edge_agent.inference.backends.delegates import DELEGATES, library_of
 from edge_agent.inference.backends.providers import PROVIDERS
 from edge_agent.ingest.formats import find_format
@@ -39,6 +40,7 @@ from edge_agent.settings import (
     WindowKind,
     WindowSettings,
 )
+from fleet_contract.reasons import Reason
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
 
 ENV_PREFIX: Final = "SMALLHOLD_AGENT__"
@@ -52,28 +54,72 @@ NOT_INHERITED: Final = ("username", "password_file", "cert_file", "key_file")
 class ConfigurationError(ValueError):
     """The configuration is wrong. Each problem is one line that names the file (or the environment) and the key."""
 
+    reason: Reason = Reason.CONFIGURATION_INVALID
+
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
 
 
-def load(path: Path) -> AgentSettings:
-    """Read and check one configuration file with the environment over it; raises ConfigurationError."""
-    try:
-        table = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from error
+class KeyNotAllowed(ConfigurationError):
+    """A configuration that travels sets what only the device's own file may."""
+
+    reason = Reason.KEY_NOT_ALLOWED
+
+
+def load(path: Path, layer: Path | None = None) -> AgentSettings:
+    """Read and check one configuration file with `layer`, a configuration that travels, and then the environment over it.
+
+    Raises ConfigurationError.
+    """
+    table = _read(path)
+    origin = Origin(path, layer)
+    if layer is not None:
+        origin.remote = _read(layer)
+        _check_allowed(layer, origin.remote)
+        table = origin.merged = merge(table, origin.remote)
     try:
         merged = _settings_class()(**table)
     except ValidationError as error:
-        raise ConfigurationError(list(_explain_all(path, error.errors()))) from error
+        raise ConfigurationError(list(_explain_all(origin, error.errors()))) from error
     settings = AgentSettings(**{item.name: getattr(merged, item.name) for item in dataclasses.fields(AgentSettings)})
-    problems = [f"{path}: {key}: {text}" for key, text in find_problems(settings)]
+    problems = [f"{origin.of(to_location(key))}: {key}: {text}" for key, text in find_problems(settings)]
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def find_state_dir(path: Path) -> Path:
+    """Where a device with this file keeps its state, by the file and the environment alone. Raises ConfigurationError."""
+    variable = f"{ENV_PREFIX}STATE_DIR"
+    named = next((value for key, value in os.environ.items() if key.upper() == variable), None)
+    return Path(str(named or _inherit(_read(path))["state_dir"]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from error
+
+
+def _check_allowed(layer: Path, remote: dict[str, Any]) -> None:
+    """Raises KeyNotAllowed for keys that the agent has and the layer may not set; unknown ones are explained with the rest."""
+    refused = [
+        f"{layer}: {'.'.join(key)}: only the device's own file may set it ({rule_of(key).why})"
+        for key in find_forbidden(remote)
+        if _is_key(key)
+    ]
+    if refused:
+        raise KeyNotAllowed(refused)
+
+
+def _is_key(path: Sequence[str]) -> bool:
+    """Whether the agent has this key, or the table that it stands in takes any name."""
+    known = _keys_at(path[:-1])
+    return path[-1] in known if known else rule_of(path).path != ""
 
 
 def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
@@ -106,7 +152,11 @@ def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
                 yield f"updates.{name}", "is needed when updates.url is given"
     for name in ("token_file", "root_file", "ca_file"):
         yield from _missing_file(f"updates.{name}", getattr(updates, name))
-    for key, watched in (("shadow", updates.shadow), ("probation", updates.probation)):
+    for key, watched in (
+        ("shadow", updates.shadow),
+        ("probation", updates.probation),
+        ("configuration", updates.configuration),
+    ):
         for item in dataclasses.fields(watched):
             if not 0 <= getattr(watched, item.name) < math.inf:
                 yield f"updates.{key}.{item.name}", "must be 0 or more"
@@ -394,14 +444,14 @@ def _forbidding(kind: Any) -> Any:
     return kind
 
 
-def _explain_all(path: Path, problems: Sequence[Any]) -> Iterable[str]:
+def _explain_all(origin: Origin, problems: Sequence[Any]) -> Iterable[str]:
     told: set[tuple[Any, ...]] = set()
     for problem in problems:
         location = tuple(problem["loc"])
         told.add(location)
         if location[0] == "site" and ("mqtt", *location[1:]) in told:
             continue  # inherited, and told once already
-        yield _explain(path, problem)
+        yield _explain(origin.of(location), problem)
 
 
 def _explain(path: Path, problem: Any) -> str:
@@ -434,18 +484,3 @@ def _keys_at(location: Sequence[int | str]) -> list[str]:
         if isinstance(kind, types.UnionType):
             kind = typing.get_args(kind)[0]
     return [item.name for item in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
-
-
-def main() -> int:
-    """The child of `edge-agent run`: the checked settings as JSON on standard output, or the problems and exit status 2."""
-    try:
-        settings = load(Path(sys.argv[1]))
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    sys.stdout.buffer.write(msgspec.json.encode(settings))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

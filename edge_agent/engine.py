@@ -250,6 +250,7 @@ class Engine:
             if isinstance(decoded, DeadLetter):
                 taking.skipped.append(route.owner)
                 if not rebuilding:
+                    route.note_unread()
                     key = tagged(packet_key(topic, payload, delivery.mid), route.tag)
                     if delivery.dup and key in known:
                         self.counters["events_repeated"] += 1

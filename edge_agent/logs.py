@@ -69,3 +69,8 @@ def set_up(level: str, as_json: bool | None) -> RecentLines:
     logging.basicConfig(level=level.upper(), handlers=[handler, recent], force=True)
     logging.captureWarnings(True)
     return recent
+
+
+def set_level(level: str) -> None:
+    """Log from this severity on, while running."""
+    logging.getLogger().setLevel(level.upper())

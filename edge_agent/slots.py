@@ -13,6 +13,7 @@ from typing import Final
 from edge_agent import __version__
 from edge_agent.health.probes import read_boot_id, read_hardware, read_operating_system
 from edge_agent.link.port import Will
+from fleet_contract.configuration import ConfigurationReport
 from fleet_contract.messages import Birth, LinkState, ModelState, Reported, UpdateReport, encode
 from fleet_contract.topics import Up, up
 from fleet_contract.version import CONTRACT_HIGH, CONTRACT_LOW
@@ -34,6 +35,7 @@ class Slots:
         models: Callable[[], tuple[ModelState, ...]],
         updates: Callable[[], tuple[UpdateReport, ...]],
         feedback: Callable[[], int],
+        configuration: Callable[[], ConfigurationReport | None] = lambda: None,
     ) -> None:
         self._device = device
         self._stream = stream
@@ -44,6 +46,7 @@ class Slots:
         self._models = models
         self._updates = updates
         self._feedback = feedback
+        self._configuration = configuration
         self._boot_id = read_boot_id()
         self._hardware = read_hardware()
         self._operating_system = read_operating_system()
@@ -72,6 +75,7 @@ class Slots:
             models=self._models(),
             updates=self._updates(),
             feedback=self._feedback(),
+            configuration=self._configuration(),
             time=_now(),
         )
 

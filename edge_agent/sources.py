@@ -25,6 +25,11 @@ class Route:
     """From the owner, for the keys of events taken over."""
     pipelines: list[Pipeline] = field(default_factory=list)
 
+    def note_unread(self) -> None:
+        """An event came for these pipelines and could not be read."""
+        for pipeline in self.pipelines:
+            pipeline.taken += 1
+
     def feeds(self, pipeline: object) -> bool:
         """Whether the pipeline of this name is among them."""
         return any(item.settings.name == pipeline for item in self.pipelines)

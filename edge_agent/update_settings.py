@@ -48,6 +48,18 @@ class ProbationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationSettings:
+    """How long a configuration from the controller is watched after it was switched to, before it is believed to be good."""
+
+    time: Duration = 600.0
+    """The least; it goes on while a pipeline takes events that it has not answered yet,"""
+    longest: Duration = 86400.0
+    """and ends then: with such a pipeline the configuration is taken back."""
+    reach: Duration = 300.0
+    """Within this time the fleet broker must be reached, or the configuration is taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateSettings:
     """Where signed releases come from and what is tried."""
 
@@ -67,3 +79,4 @@ class UpdateSettings:
     shadow: ShadowSettings = field(default_factory=ShadowSettings)
     probation: ProbationSettings = field(default_factory=ProbationSettings)
     limits: QualityLimits = field(default_factory=QualityLimits)
+    configuration: ConfigurationSettings = field(default_factory=ConfigurationSettings)

@@ -47,6 +47,10 @@ class Pipeline:
         self._rows: dict[str, bytes] = {}
         """By the window's key, the stored form of windows that have fired and are not finished, where no mark tells."""
         self._fired = 0
+        self.taken = 0
+        """Events that came for it since the start, those that could not be read too."""
+        self.answered = 0
+        """Windows that were answered since the start, without abstaining."""
         self.stale: list[str] = []
         """Keys of stored windows that are of another shape than now."""
         window = settings.window
@@ -106,6 +110,7 @@ class Pipeline:
 
         `wall` is the time in seconds since 1970, where the clock can be believed: it serves for the flag `clock_skew` alone.
         """
+        self.taken += 1
         sample = event.sample
         sensor = self._sensors.get(sample.device) or self._make_sensor(sample.device)
         if sensor is None:
@@ -214,6 +219,7 @@ class Pipeline:
         asked = self.joined(window)
         outcome = readings(asked)
         if not self._decides:
+            self.answered += 1
             return Decided(outcome)
         settings = self.settings.decision
         value = None if settings.reading is None else reading_of(asked, settings.reading, settings.take)
@@ -229,6 +235,7 @@ class Pipeline:
         return (known and known.decision) or NEW
 
     def _settle(self, window: ClosedWindow, decided: Decided, after: DecisionState) -> Decided:
+        self.answered += not decided.outcome.abstained
         if window.revision:  # the state has moved on since: a revision says what the events say, and is always given out
             return Decided(msgspec.structs.replace(decided.outcome, state=None, changed=False, alarm=None))
         self._states.setdefault(window.lane_key, SensorState(None)).decision = after

@@ -105,12 +105,16 @@ class Floors(Struct, kw_only=True):
     last_time: float = 0.0
     """Seconds since 1970 when metadata was last found valid. It cannot run ahead of the expiry that the keys signed."""
 
-    def take_in(self, model: str, seen: MetadataValid) -> bool:
-        """Take in what verified metadata said; returns whether a floor has moved. Under the same keys nothing sinks."""
-        before = (self.timestamp_version, self.timestamp_keys, self.releases.get(model, 0))
+    def take_in(self, model: str | None, seen: MetadataValid) -> bool:
+        """Take in what verified metadata said; returns whether a floor has moved. Under the same keys nothing sinks.
+
+        `model` is None where the metadata was asked about something else than a release.
+        """
+        before = (self.timestamp_version, self.timestamp_keys, None if model is None else self.releases.get(model, 0))
         same = self.timestamp_keys in ("", seen.timestamp_keys)
         self.timestamp_version = max(self.timestamp_version if same else 0, seen.timestamp_version)
         self.timestamp_keys = seen.timestamp_keys
-        self.releases[model] = max(self.releases.get(model, 0), seen.release_floor)
+        if model is not None:
+            self.releases[model] = max(self.releases.get(model, 0), seen.release_floor)
         self.last_time = max(self.last_time, seen.reference_time)
-        return before != (self.timestamp_version, self.timestamp_keys, self.releases[model])
+        return before != (self.timestamp_version, self.timestamp_keys, None if model is None else self.releases[model])

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from edge_agent.updates.trust.configuration import fetch_configuration
 from edge_agent.updates.trust.download import check_bundle, fetch_bundle, find_complete
 from edge_agent.updates.trust.fetcher import TokenFetcher
 from edge_agent.updates.trust.job import (
@@ -54,6 +55,9 @@ def run(job: Job, fetcher: TokenFetcher, tell: Callable[[Message], object]) -> D
                     reference_time=job.reference_time,
                 )
             )
+            if job.configuration is not None:
+                what = "configuration"
+                return fetch_configuration(job, job.configuration, facts, fetcher)
             target, release = check_release(job, facts)
             digest = f"sha256:{target.hashes['sha256']}"
             tell(Verified(version=release.version, digest=digest, length=target.length))

@@ -20,12 +20,13 @@ from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import history, policy
 from edge_agent.updates.active import ActiveModels
 from edge_agent.updates.fetching import Fetching
-from edge_agent.updates.ledger import Installed, Move, UpdateRecord
+from edge_agent.updates.ledger import Floors, Installed, Move, UpdateRecord
 from edge_agent.updates.machine import FINAL, SETTLED, Event
 from edge_agent.updates.policy import Action
 from edge_agent.updates.ports import Failure, Models, NoteWriter, Stage, Trust, Values
 from edge_agent.updates.steps import Steps
 from edge_agent.updates.store import UpdateStore
+from edge_agent.updates.trust.job import MetadataValid
 from edge_agent.updates.trying import TRIED, Trying
 from edge_agent.updates.watching import LOOK, Watching
 from fleet_contract.messages import Desired, NoteKind, UpdateReport
@@ -118,6 +119,22 @@ class Updater:
     def revision(self) -> int:
         """Of the last desired state taken in."""
         return self._ledger.revision
+
+    @property
+    def floors(self) -> Floors:
+        """What may never sink, for what else is fetched with the same signed metadata."""
+        return self._floors
+
+    @property
+    def fetching(self) -> bool:
+        """Whether a trust child of this room has the signed metadata now."""
+        current = self._steps.current
+        return current is not None and current.state in (State.FETCHING, State.VERIFYING)
+
+    def take_in(self, seen: MetadataValid) -> None:
+        """Take in the floors that another fetch with the same signed metadata has seen."""
+        if self._floors.take_in(None, seen):
+            self._store.save()
 
     def reports(self) -> tuple[UpdateReport, ...]:
         """The newest update of each model."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.agent import Agent
+from edge_agent.configuring.record import Record
 from edge_agent.settings import AgentSettings, BrokerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def test_every_counter_of_a_fresh_agent_is_explained(tmp_path: Path, explained: 
     )
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    agent = Agent(settings)  # it sets the process's logging up, which is undone below
+    agent = Agent(settings, tmp_path / "agent.toml", Record())  # it sets the process's logging up, which is undone below
     try:
         counters = set(agent.counters())
     finally:

@@ -3,11 +3,15 @@
 import msgspec
 from msgspec import Struct
 
+from fleet_contract.configuration import DesiredConfiguration
 from fleet_contract.reasons import Reason
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """One release to fetch and verify. It carries the token, so it travels on standard input and is never logged."""
+    """One release, or one revision of a configuration, to fetch and verify.
+
+    It carries the token, so it travels on standard input and is never logged.
+    """
 
     metadata_url: str
     targets_url: str
@@ -19,6 +23,8 @@ class Job(Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     model: str
     release: int
+    configuration: DesiredConfiguration | None = None
+    """In place of a release: a revision of a configuration to fetch and verify."""
     timestamp_floor: int = 0
     timestamp_keys: str = ""
     """Whose timestamps the floor was seen in; under other keys it does not count; empty: under all."""

@@ -13,6 +13,7 @@ from edge_agent.durable import fsync_file, fsync_folder
 from edge_agent.updates.trust.fetcher import TokenFetcher
 from edge_agent.updates.trust.job import Job
 from edge_agent.updates.trust.refusal import Refusal
+from fleet_contract.configuration import configuration_path
 from fleet_contract.reasons import Reason
 from fleet_contract.trust import MODELS_ROLE, Release, parse_floors, parse_release, target_path
 
@@ -43,7 +44,8 @@ def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
     updater = Updater(str(folder), job.metadata_url, fetcher=fetcher, bootstrap=Path(job.root_file).read_bytes())
     # The library always takes the system clock, and a clock that was set back would bring expired metadata back to life.
     updater._trusted_set.reference_time = datetime.fromtimestamp(job.reference_time, UTC)
-    path = target_path(job.model, job.release)
+    wanted = job.configuration
+    path = target_path(job.model, job.release) if wanted is None else configuration_path(wanted.name, wanted.revision)
     try:
         updater.refresh()
         target = updater.get_targetinfo(path)
