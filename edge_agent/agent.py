@@ -17,6 +17,7 @@ from edge_agent.configuring.answers import Started
 from edge_agent.configuring.configurator import Configurator
 from edge_agent.configuring.record import Flow, Record
 from edge_agent.dead_letters import DeadLetters
+from edge_agent.drift.watching import DriftWatch
 from edge_agent.engine import Engine
 from edge_agent.feedback import FeedbackIntake
 from edge_agent.health.probes import probe_pressure
@@ -83,6 +84,7 @@ class Agent:
                 models=self.models.stats,
                 links=lambda: {"site": self.site.connected, "fleet": self.fleet.connected},
                 counters=self.counters,
+                drift=lambda model: self.drift.report(model),
                 quality=self._quality,
             ),
             settings.health.interval,
@@ -104,6 +106,7 @@ class Agent:
             on_request=lambda requests: self.rebirths.ask(requests),
         )
         self.governor = Governor(self.loop, self.models, settings.inference, self.engine.notes.write, probe_pressure)
+        self.drift = DriftWatch(settings.inference.drift, self.models.counting, self.engine.notes.write)
         self.models.on_degraded = self._on_degraded
         self.store_notes = StoreNotes(self.engine.notes, self.loop)
         self.store.on_evicted = self.store_notes.evicted

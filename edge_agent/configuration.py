@@ -196,6 +196,10 @@ def _find_inference_problems(settings: InferenceSettings) -> Iterable[tuple[str,
         yield "inference.memory_budget", "must be above 0"
     if settings.memory_floor < 0:
         yield "inference.memory_floor", "must be 0 or more"
+    for limit in dataclasses.fields(settings.drift):
+        least = 1 if limit.name in ("inputs", "remembered") else 0
+        if not least <= getattr(settings.drift, limit.name) < math.inf:
+            yield f"inference.drift.{limit.name}", f"must be {least} or more"
     slow, pause = settings.slow_above, settings.pause_above
     if slow is not None and pause is not None and not slow < pause:
         yield "inference.slow_above", f"{slow:g} is not below pause_above, {pause:g}"

@@ -368,6 +368,22 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSettings:
+    """When inputs or answers of a model are told to have drifted from its baseline."""
+
+    psi: float = 0.25
+    """Population Stability Index above which a distribution has drifted, if Kolmogorov-Smirnov and chance agree."""
+    missing: float = 0.1
+    """Share of missing values, on top of the baseline's."""
+    out_of_range: float = 0.1
+    """Share of values out of range, on top of the baseline's."""
+    inputs: int = 500
+    """With fewer nothing is said."""
+    remembered: int = 2000
+    """The figures are of the last one to two times so many inputs: more of them see less, fewer forget sooner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceSettings:
     """Workers."""
 
@@ -398,6 +414,7 @@ class InferenceSettings:
     """Degrees Celsius of the board above which models are slowed, those of low priority first,"""
     pause_above: OptionalNumber = 82.0
     """and above which they are paused; None does not look."""
+    drift: DriftSettings = field(default_factory=DriftSettings)
     models: dict[str, ModelSettings] = field(default_factory=dict)
     """Model name to what is another for it."""
 

@@ -21,6 +21,11 @@ class QualityLimits:
     """or its memory and this, whichever is more."""
     min_confidence_ratio: float = 0.6
     """Of the incumbent's median confidence."""
+    max_drift: float = 1.0
+    """PSI of its answers against its own baseline, on top of twice the incumbent's or the inputs'. A live stream is one season
+    of a baseline of years, so this is far above what counts as drift elsewhere."""
+    drift_inputs: int = 100
+    """With fewer its drift is not looked at: inputs follow each other, and twenty of them are one piece of weather."""
     min_agreement: float = 0.0
     """Share of answers that agree with the incumbent's. 0: a better model may answer otherwise."""
     max_crashes: int = 0

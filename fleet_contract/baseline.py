@@ -77,18 +77,21 @@ def parse_baseline(data: bytes, manifest: Manifest) -> Baseline:
 
 
 def number_names(manifest: Manifest) -> tuple[str, ...]:
-    """The sketches of numbers that a model can have."""
+    """The sketches of numbers that a model can have: outputs, texts, inputs. One of kind tensor has none."""
+    if manifest.kind is InputKind.TENSOR:
+        return ()
     inputs = tuple(f"input.{item.name}" for item in manifest.inputs)
     texts = (LENGTH, UNKNOWN) if manifest.kind is InputKind.TEXT else ()
-    if len(manifest.labels) > 1:
-        return (*inputs, *texts, CONFIDENCE)
-    return (*inputs, *texts, SCORE) if manifest.width == 1 and manifest.kind is not InputKind.TENSOR else (*inputs, *texts)
+    outputs = (CONFIDENCE,) if len(manifest.labels) > 1 else (SCORE,) if manifest.width == 1 else ()
+    return (*outputs, *texts, *inputs)
 
 
 def category_names(manifest: Manifest) -> tuple[str, ...]:
     """The sketches of words that a model can have."""
+    if manifest.kind is InputKind.TENSOR:
+        return ()
     texts = (SCRIPT,) if manifest.kind is InputKind.TEXT else ()
-    return (*texts, LABEL) if len(manifest.labels) > 1 else texts
+    return (LABEL, *texts) if len(manifest.labels) > 1 else texts
 
 
 def _find_fault(baseline: Baseline, manifest: Manifest) -> str | None:

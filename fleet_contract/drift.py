@@ -19,7 +19,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from fleet_contract.baseline import MOST_CATEGORIES, CategoryBaseline, NumberBaseline
+from fleet_contract.baseline import MOST_CATEGORIES, UNKNOWN, CategoryBaseline, NumberBaseline
 
 BINS: Final = 10
 PSI_LARGE: Final = 0.25
@@ -58,6 +58,8 @@ class ModelDrift(Struct, frozen=True, kw_only=True):
     """Whether these are enough to say anything, and there is a baseline to hold them to."""
     worst: tuple[SketchDrift, ...] = ()
     """Those that have moved most, at most 8."""
+    labels: dict[str, float] = {}
+    """Share of each label among the best ones, the 8 most frequent."""
     confidence: float | None = None
     """Median of the highest score, to within a bin; null for a model without labels."""
     numbers: dict[str, tuple[int, ...]] = {}
@@ -191,6 +193,8 @@ def judge_numbers(name: str, baseline: NumberBaseline, counts: Sequence[int], li
     missing, outside = _share(counts[-1], there + counts[-1]), _share(actual[0] + actual[-1], there)
     moved = index is not None and index > max(limits.psi, psi_by_chance(expected, actual))
     moved = moved and distance is not None and distance > ks_limit(before, there)
+    if name == UNKNOWN:
+        moved = moved and has_grown(baseline, counts)  # fewer unknown words are nothing to tell of
     usual_missing = _share(baseline.counts[-1], before + baseline.counts[-1])
     usual_outside = _share(expected[0] + expected[-1], before)
     return SketchDrift(
@@ -222,6 +226,12 @@ def align_words(baseline: CategoryBaseline, counts: Mapping[str, int]) -> tuple[
     known = list(baseline.counts)
     actual = [counts.get(word, 0) for word in known]
     return [*baseline.counts.values(), baseline.other], [*actual, sum(counts.values()) - sum(actual)]
+
+
+def has_grown(baseline: NumberBaseline, counts: Sequence[int]) -> bool:
+    """Whether the median lies higher than in the baseline; a bin higher, or it is the same."""
+    now, before = median_bound(baseline, counts), median_bound(baseline, baseline.counts)
+    return now is not None and before is not None and now > before
 
 
 def median_bound(baseline: NumberBaseline, counts: Sequence[int]) -> float | None:

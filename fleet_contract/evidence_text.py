@@ -19,7 +19,7 @@ def describe_evidence(evidence: Mapping[str, Any] | None) -> str:
         parts.append(f"{candidate['errors']} without scores")
     if candidate.get("crashes"):
         parts.append(f"{candidate['crashes']} crashes")
-    for key, name, unit in (("p95_ms", "p95", " ms"), ("confidence", "confidence", "")):
+    for key, name, unit in (("p95_ms", "p95", " ms"), ("confidence", "confidence", ""), ("drift", "drift", "")):
         if candidate.get(key) is not None:
             before = f" (was {incumbent[key]:.3g})" if incumbent.get(key) is not None else ""
             parts.append(f"{name} {candidate[key]:.3g}{unit}{before}")

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from fleet_contract.configuration import ConfigurationReport, DesiredConfiguration
+from fleet_contract.drift import ModelDrift
 
 
 class Message(Struct, frozen=True):
@@ -102,6 +103,10 @@ class Figures(Message, frozen=True, kw_only=True):
     p95_ms: float | None = None
     confidence: float | None = None
     """Median of the highest score; null for a model without labels."""
+    drift: float | None = None
+    """PSI of the outputs against the release's own baseline; 0 is what chance may give, null without a baseline."""
+    input_drift: float | None = None
+    """The same of the input that has moved most."""
     memory_bytes: int | None = None
     """Proportional set size of its worker."""
 
@@ -183,6 +188,8 @@ class ModelHealth(Message, frozen=True, kw_only=True):
     """Of those with a label, how many had it."""
     mean_error: float | None = None
     """For a model without labels: mean absolute difference to what was right."""
+    drift: ModelDrift | None = None
+    """How far its inputs and answers have moved from its baseline; null where nothing is counted."""
 
 
 class Health(Message, frozen=True, kw_only=True):
@@ -222,6 +229,7 @@ class NoteKind(StrEnum):
     WORKER = "worker"
     STORE = "store"
     AGENT = "agent"
+    DRIFT = "drift"
     CONFIGURATION = "configuration"
 
 

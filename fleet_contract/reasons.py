@@ -48,6 +48,8 @@ class Reason(StrEnum):
     MEMORY = "memory"
     CONFIDENCE = "confidence"
     DISAGREEMENT = "disagreement"
+    DRIFTED = "drifted"
+    DRIFT_OVER = "drift_over"
     # configuration
     KEY_NOT_ALLOWED = "key_not_allowed"
     CONFIGURATION_INVALID = "configuration_invalid"
@@ -143,6 +145,8 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.START_FAILED: "The agent did not get through its first minutes with the configuration in three starts.",
     Reason.BROKER_UNREACHABLE: "The agent did not reach the fleet broker after the configuration had changed.",
     Reason.PIPELINE_SILENT: "A pipeline that gave results before the configuration changed gave none after it.",
+    Reason.DRIFTED: "What the model is given, or answers, is far from its baseline; as the end of an update: its answers are.",
+    Reason.DRIFT_OVER: "What the model is given and what it answers is near its baseline again.",
     Reason.WORKER_CRASHED: "The model's worker process ended while it was scoring.",
     Reason.DEADLINE_EXCEEDED: "The model did not answer within its deadline.",
     Reason.BAD_OUTPUT: "The model answered with the wrong shape or with values that are not finite.",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from edge_agent.commands.text_table import text_table
+from fleet_contract.drift_text import describe_drift
 from fleet_contract.evidence_text import describe_evidence
 
 
@@ -38,6 +39,8 @@ def render(status: dict[str, Any]) -> str:
     head = ("MODEL", "VERSION", "RELEASE", "PROVIDER", "DIGEST")
     lines += ["", text_table(head, [_model(item) for item in status["models"]])]
     lines += [f"{item['model']} is degraded: {item['degraded']}" for item in status["models"] if item.get("degraded")]
+    drift = {item["model"]: describe_drift(item.get("drift")) for item in (health or {}).get("models", ())}
+    lines += [f"drift     {model}: {text}" for model, text in drift.items() if text]
     if status["workers"]:
         workers = [_worker(item) for item in status["workers"]]
         lines += ["", text_table(("WORKER OF", "QUEUE", "BATCHES", "MODE"), workers)]

@@ -12,6 +12,7 @@ import msgspec
 
 from edge_agent.health.probes import memory_of, probe_device, read_boot_id, written_bytes
 from edge_agent.health.sketch import Sketch
+from fleet_contract.drift import ModelDrift
 from fleet_contract.feedback import Tally
 from fleet_contract.messages import Health, ModelHealth
 
@@ -59,6 +60,7 @@ class Sources:
     models: Callable[[], Sequence[Running]]
     links: Callable[[], dict[str, bool]]
     counters: Callable[[], Mapping[str, int]]
+    drift: Callable[[str], ModelDrift | None] = lambda _model: None
     quality: Callable[[str, int], Tally | None]
     """How right a model and release was; None where feedback is off."""
 
@@ -145,6 +147,7 @@ class Reporter:
             memory_bytes=memory_of(item.pid) if item.pid is not None else None,
             mode=item.mode.name.lower(),
             mode_detail=item.mode_detail,
+            drift=self._sources.drift(item.model),
             labelled=quality.labelled if quality is not None else None,
             right=quality.right if quality is not None else None,
             mean_error=quality.mean_error if quality is not None else None,

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from edge_agent.drift.counting import Counting
 from edge_agent.health.probes import memory_of
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Answer, Done, Failure, ModelInput, Scored
@@ -68,6 +69,8 @@ class ModelHost:
         """Of the bundle that is installed."""
         self._release = 0
         self._quality: Quality | None = None
+        self.drift: Counting | None = None
+        """What the installed release is given and what it answers, beside its baseline."""
         self._on_quarantined = on_quarantined
         self._crashes = CrashPolicy(settings.max_crashes, settings.crash_window)
         self._crash_told = False
@@ -208,9 +211,9 @@ class ModelHost:
 
     def figures(self) -> Figures | None:
         """How the release that answers does on live inputs; None without a bundle."""
-        if self._quality is None:
+        if self._quality is None or self.drift is None:
             return None
-        return self._quality.figures(memory_of(self._worker.pid) if self._worker is not None else None)
+        return self.drift.add_to(self._quality.figures(memory_of(self._worker.pid) if self._worker is not None else None))
 
     def stats(self) -> ModelStats:
         """Counters and state."""
@@ -244,6 +247,7 @@ class ModelHost:
         plan = self._plan = resolve(self._settings, self.name, bundle.manifest.runtime.value)
         fixed = [tensor.shape[0] for tensor in bundle.manifest.file_inputs if tensor.shape[0] > 0]
         self._quality = Quality(bundle.manifest)
+        self.drift = Counting(bundle.manifest, bundle.baseline, self._settings.drift.remembered)
         self._batching = Batching(min([plan.max_batch, *fixed]), plan.max_delay)
 
     # ---- batches
@@ -329,8 +333,9 @@ class ModelHost:
             return
         flight, self._flight = self._flight, []
         self._batching.note(len(results), seconds)
-        if self._quality is not None and bundle is self.bundle and results:
+        if self._quality is not None and self.drift is not None and bundle is self.bundle and results:
             self._quality.add(results, seconds)
+            self.drift.add([entry.item for entry in flight if entry.item is not None], results)
         if self._mode is Mode.SLOW:
             self._rest_until = now + min(REST * seconds, REST_MAX)
         self._end_turn()

@@ -7,6 +7,7 @@ from typing import Final
 
 import psutil
 
+from edge_agent.drift.counting import Counting
 from edge_agent.health.probes import memory_of
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Answer, Done, Failure, ModelInput
@@ -129,7 +130,7 @@ class Models:
         if trial is None or trial.passed is None or host is None or host.reference is None or host.displaced:
             return False
         plan = resolve(self._settings, name, trial.bundle.manifest.runtime.value)
-        self._shadows[name] = Shadow(self._loop, self._turns, trial, plan, on_lost)
+        self._shadows[name] = Shadow(self._loop, self._turns, trial, plan, on_lost, host.bundle)
         return True
 
     def shadow_evidence(self, name: str) -> Evidence | None:
@@ -140,6 +141,11 @@ class Models:
     def figures(self, name: str) -> Figures | None:
         """How the release that answers does; None where there is none."""
         return self._hosts[name].figures() if name in self._hosts else None
+
+    def counting(self, name: str) -> tuple[int, Counting] | None:
+        """The release that answers and what was counted of its inputs and answers; None where there is none."""
+        host = self._hosts.get(name)
+        return None if host is None or host.drift is None else (host.stats().release, host.drift)
 
     def cancel_test(self, name: str) -> None:
         """End a trial, or drop a candidate that has passed."""

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from edge_agent.drift.counting import Counting
 from edge_agent.health.probes import memory_of
 from edge_agent.inference.answers import Answer, Failure, ModelInput, Scored
+from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.candidate import Candidate
 from edge_agent.inference.quality import Quality, agrees
 from edge_agent.inference.run_plan import RunPlan
@@ -28,6 +30,7 @@ class Shadow:
 
     Args:
         on_lost: its worker has ended.
+        incumbent: whose answers to the same inputs are held against its own baseline.
     """
 
     def __init__(
@@ -37,12 +40,15 @@ class Shadow:
         candidate: Candidate,
         plan: RunPlan,
         on_lost: Callable[[Failure], object],
+        incumbent: Bundle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop, self._turns, self._candidate, self._plan, self._clock = loop, turns, candidate, plan, clock
         self._name = f"{candidate.bundle.manifest.name} (shadow)"
         self._manifest = candidate.bundle.manifest
         self._quality = Quality(self._manifest)
+        self._drift = Counting(self._manifest, candidate.bundle.baseline)
+        self._usual_drift = None if incumbent is None else Counting(incumbent.manifest, incumbent.baseline)
         self._waiting: deque[tuple[ModelInput, Answer]] = deque()
         self._kicked = self._busy = self._has_turn = False
         self._then: Callable[[], object] | None = None
@@ -68,8 +74,8 @@ class Shadow:
         """What was seen so far."""
         memory = memory_of(self._candidate.pid) if self._candidate.pid is not None else None
         return Evidence(
-            candidate=self._quality.figures(memory),
-            incumbent=incumbent,
+            candidate=self._drift.add_to(self._quality.figures(memory)),
+            incumbent=incumbent if incumbent is None or self._usual_drift is None else self._usual_drift.add_to(incumbent),
             compared=self.compared,
             agreed=self.agreed,
             skipped=self.skipped,
@@ -117,6 +123,10 @@ class Shadow:
         if self._stopped:
             return
         self._quality.add(results, self._clock() - sent)
+        items = [item for item, _ in batch]
+        self._drift.add(items, results)
+        if self._usual_drift is not None:
+            self._usual_drift.add(items, [answer.scores for _, answer in batch])
         for (_, answer), result in zip(batch, results, strict=True):
             self.compared += 1
             self.agreed += not isinstance(result, Failure) and agrees(answer.scores, result, self._manifest)

@@ -13,6 +13,10 @@ from fleet_contract.reasons import Reason
 FEWEST: Final = 20
 """Inputs that a share or a quantile is worth something from. Crashes count from the first on."""
 
+INCUMBENTS_DRIFT: Final = 2.0
+"""So many times the incumbent's own drift is allowed on top, or the inputs': a season moves the answers of all releases, of
+some a little more."""
+
 
 def find_breach(limits: QualityLimits, evidence: Evidence) -> Failure | None:
     """The first limit that the candidate breaks, or None. What is not known breaks nothing: time decides then."""
@@ -28,7 +32,8 @@ def find_breach(limits: QualityLimits, evidence: Evidence) -> Failure | None:
         return Failure(Reason.ERROR_RATE, f"{text}; allowed are {usual + limits.max_error_rate:.1%}")
     if incumbent is None or incumbent.inferences < FEWEST:
         return None
-    return _slower(limits, candidate, incumbent) or _unsure(limits, candidate, incumbent) or _differing(limits, evidence)
+    breach = _slower(limits, candidate, incumbent) or _unsure(limits, candidate, incumbent)
+    return breach or _drifted(limits, candidate, incumbent) or _differing(limits, evidence)
 
 
 def is_proven(settings: ProbationSettings, inputs: int, seconds: float) -> bool:
@@ -58,6 +63,20 @@ def _unsure(limits: QualityLimits, candidate: Figures, incumbent: Figures) -> Fa
     if candidate.confidence < allowed:
         text = f"the median confidence is {candidate.confidence:.2f}, the incumbent's was {incumbent.confidence:.2f}"
         return Failure(Reason.CONFIDENCE, f"{text}; {allowed:.2f} is needed")
+    return None
+
+
+def _drifted(limits: QualityLimits, candidate: Figures, incumbent: Figures) -> Failure | None:
+    """Answers far from what the maker measured, where the inputs and the incumbent's answers are not."""
+    if candidate.drift is None or candidate.inferences < limits.drift_inputs:
+        return None
+    if (candidate.input_drift or 0.0) > (incumbent.input_drift or 0.0) + limits.max_drift:
+        return None  # it is asked other things than the incumbent was
+    allowed = limits.max_drift + max(INCUMBENTS_DRIFT * (incumbent.drift or 0.0), candidate.input_drift or 0.0)
+    if candidate.drift > allowed:
+        text = f"its answers are {candidate.drift:.2f} (PSI) from its baseline"
+        usual = "" if incumbent.drift is None else f", the incumbent's {incumbent.drift:.2f} from its own"
+        return Failure(Reason.DRIFTED, f"{text}{usual}; allowed are {allowed:.2f}")
     return None
 
 

@@ -8,7 +8,18 @@ from typing import Final, Protocol
 
 import msgspec
 
-from fleet_contract.baseline import CONFIDENCE, LABEL, LENGTH, SCHEMA, SCORE, SCRIPT, UNKNOWN, Baseline, NumberBaseline
+from fleet_contract.baseline import (
+    CONFIDENCE,
+    LABEL,
+    LENGTH,
+    SCHEMA,
+    SCORE,
+    SCRIPT,
+    UNKNOWN,
+    Baseline,
+    NumberBaseline,
+    number_names,
+)
 from fleet_contract.bundle import BundleError
 from fleet_contract.drift import make_category_baseline, make_number_baseline
 from fleet_contract.evaluation import DataSetError, parse_data_set
@@ -65,10 +76,10 @@ def make_baseline(
         numbers[UNKNOWN] = make_number_baseline([unknown_share(text, halves[at % 2]) for at, text in enumerate(texts)])
         categories[SCRIPT] = make_category_baseline(map(script_of, texts))
     given = [row for row in scores if row is not None]
-    if len(manifest.labels) > 1:
+    if CONFIDENCE in number_names(manifest):
         numbers[CONFIDENCE] = make_number_baseline([max(row) for row in given])
         categories[LABEL] = make_category_baseline(manifest.labels[row.index(max(row))] for row in map(tuple, given))
-    elif manifest.width == 1 and manifest.kind is not InputKind.TENSOR:
+    elif SCORE in number_names(manifest):
         numbers[SCORE] = make_number_baseline([row[0] for row in given])
     return Baseline(
         schema=SCHEMA,

@@ -36,7 +36,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type."""
     if kind is Any:
         return ANYTHING
-    if isinstance(kind, type) and issubclass(kind, Message):
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return messages(kind)
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is dict:
@@ -50,7 +50,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     return st.from_type(kind)
 
 
-def messages(kind: type[Message]) -> st.SearchStrategy[Any]:
+def messages(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
     """Messages of one type, with optional fields given or left out."""
     fields = msgspec.structs.fields(kind)
     return st.fixed_dictionaries(

@@ -74,3 +74,33 @@ def test_a_probation_ends_with_enough_inputs_and_time_or_when_it_has_lasted_long
     inputs: int, seconds: float, proven: bool
 ) -> None:
     assert is_proven(ProbationSettings(), inputs, seconds) is proven
+
+
+@pytest.mark.parametrize(
+    ("candidate", "incumbent", "drifted"),
+    [
+        ({"drift": 1.1, "input_drift": 0.0}, {"drift": 0.0, "input_drift": 0.0}, True),
+        ({"drift": 0.9, "input_drift": 0.0}, {"drift": 0.0, "input_drift": 0.0}, False),
+        # the incumbent's answers have moved as well
+        ({"drift": 2.1, "input_drift": 0.0}, {"drift": 0.6, "input_drift": 0.0}, False),
+        ({"drift": 2.3, "input_drift": 0.0}, {"drift": 0.6, "input_drift": 0.0}, True),
+        # the inputs have moved, for both
+        ({"drift": 1.9, "input_drift": 1.0}, {"drift": 0.0, "input_drift": 1.0}, False),
+        ({"drift": 2.1, "input_drift": 1.0}, {"drift": 0.0, "input_drift": 1.0}, True),
+        # it is asked other things than the incumbent was
+        ({"drift": 9.0, "input_drift": 1.1}, {"drift": 0.0, "input_drift": 0.0}, False),
+        # an incumbent without a baseline
+        ({"drift": 1.1, "input_drift": 0.0}, {}, True),
+        ({"drift": 9.0, "input_drift": 1.1}, {}, False),
+        # a candidate without one
+        ({}, {"drift": 0.0, "input_drift": 0.0}, False),
+        ({"drift": 9.0, "input_drift": 0.0, "inferences": 99}, {"drift": 0.0, "input_drift": 0.0}, False),
+    ],
+)
+def test_answers_far_from_the_baseline_are_a_breach_unless_the_inputs_are_the_reason(
+    candidate: dict[str, Any], incumbent: dict[str, Any], drifted: bool
+) -> None:
+    breach = find_breach(QualityLimits(), Evidence(candidate=figures(**candidate), incumbent=figures(**incumbent)))
+    assert (breach is not None) == drifted
+    if breach is not None:
+        assert breach.reason is Reason.DRIFTED
