@@ -40,6 +40,8 @@ class Release:
     """Of the file's tensors."""
     memory_bytes: int = 0
     """That the manifest asks for."""
+    baseline: bytes | None = None
+    """What drift is measured against."""
 
 
 def write_bundle(store: BundleStore, model: str, release: Release, version: str = "1.0.0") -> Bundle:
@@ -49,7 +51,8 @@ def write_bundle(store: BundleStore, model: str, release: Release, version: str 
         'file = "model.bin"\ngolden = "golden.json"\nkind = "window"\nlicence = "CC0-1.0"\n'
         'inputs = [{ name = "a" }, { name = "b" }]\n'
         'features = [{ op = "last", input = "a" }, { op = "last", input = "b" }]\n'
-        f"requirements = {{ memory_bytes = {release.memory_bytes} }}\n"
+        + ('baseline = "baseline.json"\n' if release.baseline is not None else "")
+        + f"requirements = {{ memory_bytes = {release.memory_bytes} }}\n"
         f'input_tensor = {{ name = "features", dtype = "{release.dtype}", shape = [-1, 2] }}\n'
         f'output_tensor = {{ name = "scores", dtype = "{release.dtype}", shape = [-1, 1], unit = "1" }}\n'
     )
@@ -57,12 +60,11 @@ def write_bundle(store: BundleStore, model: str, release: Release, version: str 
         {"window": {"a": [a], "b": [b]}, "scores": [score], "tolerance": 0.01} for a, b, score in release.golden
     ]
     path = store.incoming() / f"{model}.tar"
+    entries = {"model.toml": manifest.encode(), "model.bin": release.file, "golden.json": json.dumps(golden).encode()}
+    if release.baseline is not None:
+        entries["baseline.json"] = release.baseline
     with tarfile.open(path, "w") as tar:
-        for name, data in (
-            ("model.toml", manifest.encode()),
-            ("model.bin", release.file),
-            ("golden.json", json.dumps(golden).encode()),
-        ):
+        for name, data in entries.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
@@ -80,19 +82,24 @@ def write_root(path: Path) -> None:
     path.write_bytes(metadata.to_bytes())
 
 
-def install(state: Path, incumbents: Mapping[str, Release], kept: Mapping[str, Release]) -> None:
-    """Make `incumbents` active and desired, as release 2; `kept` are on the device from earlier, as release 1."""
+def install(
+    state: Path, incumbents: Mapping[str, Release], kept: Mapping[str, Release], *, kept_is_proven: bool = True
+) -> None:
+    """Make `incumbents` active and desired, as release 2; `kept` are on the device from earlier, as release 1.
+
+    A kept one that is not proven has to shadow before it may answer.
+    """
     store = BundleStore(state / "models")
 
-    def installed(model: str, release: Release, number: int) -> Installed:
-        bundle = write_bundle(store, model, release)
-        return Installed(model=model, release=number, version="1.0.0", digest=bundle.digest, since="2022-01-01T00:00:00Z")
+    def installed(model: str, release: Release, number: int, proven: bool = True) -> Installed:
+        digest, since = write_bundle(store, model, release).digest, "2022-01-01T00:00:00Z"
+        return Installed(model=model, release=number, version="1.0.0", digest=digest, since=since, proven=proven)
 
     ledger = Ledger(
         revision=1,
         desired={model: DesiredModel(model=model, release=INCUMBENT) for model in incumbents},
         active={model: installed(model, release, INCUMBENT) for model, release in incumbents.items()},
-        previous={model: installed(model, release, TRIED) for model, release in kept.items()},
+        previous={model: installed(model, release, TRIED, kept_is_proven) for model, release in kept.items()},
     )
     done: list[Exception | None] = []
     database = Store(state / "agent.db", StoreSettings(), lambda call, *arguments: call(*arguments))
