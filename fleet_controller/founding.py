@@ -95,6 +95,7 @@ def found(founding: Founding, passphrase: bytes, now: Callable[[], datetime] = l
         models=create_key_file(founding.release_key, passphrase),
         snapshot=create_key_file(folder.online_keys / "snapshot.pem", online),
         timestamp=create_key_file(folder.online_keys / "timestamp.pem", online),
+        config=create_key_file(folder.online_keys / "config.pem", online),
         now=now(),
     )
     token = new_token()

@@ -33,6 +33,7 @@ def get_trust(request: Ask) -> dict[str, Any]:
             "keys": [{"id": key.keyid, "scheme": key.scheme} for key in state.keys(role)],
         }
         for role in ROLES
+        if role in expiries
     }
     documents = {name: getattr(state, name).to_bytes().decode() for name in ("root", "targets", "models")}
     return {"roles": roles, "floors": registry.repository.floors(), "documents": documents}

@@ -38,6 +38,7 @@ class Role(StrEnum):
     ROOT = "root"
     TARGETS = "targets"
     MODELS = "models"
+    CONFIG = "config"
     SNAPSHOT = "snapshot"
     TIMESTAMP = "timestamp"
 
@@ -102,13 +103,13 @@ def rotate(
     sign: SignOption,
     new: Annotated[
         str | None,
-        typer.Option(help="The new key: a file, which is made if it is not there, or hsm:…; not for snapshot and timestamp."),
+        typer.Option(help="The new key: a file, made if it is not there, or hsm:…; not for config, snapshot, timestamp."),
     ] = None,
     old: Annotated[
         str | None, typer.Option(metavar="KEYID", help="The key that goes; needed where the role has several.")
     ] = None,
     state_dir: Annotated[
-        Path | None, typer.Option(help="The controller's state folder: where a new snapshot or timestamp key is made.")
+        Path | None, typer.Option(help="The controller's state folder: where a new config, snapshot or timestamp key is made.")
     ] = None,
     passphrase_file: PassphraseOption = None,
     pin_file: PinOption = None,
@@ -120,20 +121,22 @@ def rotate(
     """Replace a key by a new one. Running agents follow at their next update.
 
     Who signs: for models the targets key and the new one; for targets two root keys and the new one; for root two of the old
-    keys and the new one; for snapshot and timestamp two root keys.
+    keys and the new one; for snapshot and timestamp two root keys; for config the targets key. A repository of an older release
+    of ours has no config key: then `rotate config` makes the first one.
 
     Example: fleet keys rotate models --sign targets.pem --new release-2.pem
     """
     from fleet_controller.registry.keys import KeyFileError, Secrets
+    from fleet_controller.registry.trust_change import ONLINE
 
     state = read_state(fetch_trust(trust))
     held = state.key_ids(role)
     if old is None and len(held) > 1:
         fail(Exit.USAGE, f"{role} has {len(held)} keys: name the one that goes with --old")
-    going = [old or held[0]]
+    going = [old or held[0]] if held else []
     try:
         secrets = Secrets(passphrase_file, pin_file)
-        if role in (Role.SNAPSHOT, Role.TIMESTAMP):
+        if role in ONLINE:
             if state_dir is None or new is not None:
                 fail(Exit.USAGE, f"a {role} key is made in the controller's state folder: give --state-dir, without --new")
             coming = _new_online_key(state_dir, role, make=not dry_run)
@@ -189,7 +192,7 @@ def renew(
     """
     from fleet_controller.registry.keys import Secrets
 
-    if role in (Role.SNAPSHOT, Role.TIMESTAMP):
+    if role in (Role.SNAPSHOT, Role.TIMESTAMP, Role.CONFIG):
         fail(Exit.USAGE, f"the service renews the {role} by itself")
     _change(role, [], sign, Secrets(passphrase_file, pin_file), trust, out, dry_run=dry_run, output=output)
 

@@ -1,7 +1,8 @@
 """The TUF repository on disk: reading it, adding a release, raising a floor, changing keys, re-signing what is online.
 
-    repository/metadata/{N}.root.json {N}.targets.json {N}.models.json {N}.snapshot.json timestamp.json
+    repository/metadata/{N}.root.json {N}.targets.json {N}.models.json {N}.config.json {N}.snapshot.json timestamp.json
     repository/targets/models/{model}/{sha256}.{release}.tar
+    repository/targets/config/{name}/{sha256}.{revision}.toml
 
 Everything but the timestamp is written once under a name of its own and never changed; the timestamp is written last, durably.
 So what counts is what the timestamp leads to, and a publication that a power cut interrupts has simply not happened. A new root
@@ -29,9 +30,18 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
+from fleet_contract.configuration import CONFIG_ROLE, ConfigurationRevision
 from fleet_contract.trust import MODELS_ROLE, target_path
 from fleet_controller.durable import fsync_folder, move_file_durably, write_file_durably
 from fleet_controller.registry.bundles import measure_bundle
+from fleet_controller.registry.configuration_role import (
+    CONFIG_RENEWAL,
+    first_metadata,
+    following,
+    revisions_of,
+    with_revision,
+    without_revisions,
+)
 from fleet_controller.registry.publication import (
     MODELS_LIFETIME,
     PublicationError,
@@ -49,6 +59,7 @@ from fleet_controller.registry.trust_change import (
     TrustChange,
     TrustState,
     check_change,
+    delegate,
 )
 
 SNAPSHOT_LIFETIME: Final = timedelta(days=30)
@@ -84,9 +95,13 @@ def create_repository(
     models: CryptoSigner,
     snapshot: CryptoSigner,
     timestamp: CryptoSigner,
+    config: CryptoSigner | None = None,
     now: datetime,
 ) -> None:
-    """Make a new repository; `root` are at least two keys, of which two must sign. Raises FileExistsError."""
+    """Make a new repository; `root` are at least two keys, of which two must sign. Raises FileExistsError.
+
+    Without `config` no configuration can be published until targets delegates to a key for it.
+    """
     metadata = folder / "metadata"
     metadata.mkdir(parents=True)
     (folder / "targets").mkdir()
@@ -94,6 +109,11 @@ def create_repository(
     role = DelegatedRole(MODELS_ROLE, [models.public_key.keyid], 1, True, paths=list(MODELS_PATHS))
     delegations = Delegations({models.public_key.keyid: models.public_key}, {MODELS_ROLE: role})
     top = Targets(expires=now + TARGETS_LIFETIME, delegations=delegations)
+    meta = {"targets.json": MetaFile(1), f"{MODELS_ROLE}.json": MetaFile(1)}
+    if config is not None:
+        delegate(top, CONFIG_ROLE, add=[config.public_key])
+        _write(metadata / f"1.{CONFIG_ROLE}.json", first_metadata(now), [config])
+        meta[f"{CONFIG_ROLE}.json"] = MetaFile(1)
     trusted = Root(expires=now + ROOT_LIFETIME, consistent_snapshot=True)
     for signer in root:
         trusted.add_key(signer.public_key, Root.type)
@@ -103,7 +123,6 @@ def create_repository(
     _write(metadata / "1.root.json", Metadata(trusted), root)
     _write(metadata / "1.targets.json", Metadata(top), [targets])
     _write(metadata / "1.models.json", Metadata(Targets(expires=now + MODELS_LIFETIME)), [models])
-    meta = {"targets.json": MetaFile(1), f"{MODELS_ROLE}.json": MetaFile(1)}
     _write(metadata / "1.snapshot.json", Metadata(Snapshot(expires=now + SNAPSHOT_LIFETIME, meta=meta)), [snapshot])
     _write(metadata / "timestamp.json", Metadata(Timestamp(expires=now + TIMESTAMP_LIFETIME)), [timestamp])
     fsync_folder(folder)
@@ -179,7 +198,9 @@ class Repository:
         """Role to the time after which devices stop believing its metadata."""
         snapshot = self._snapshot()
         state = self._trust(snapshot)
+        config = self._config(snapshot)
         return {
+            **({} if config is None else {CONFIG_ROLE: config.signed.expires}),
             Root.type: state.root.signed.expires,
             Targets.type: state.targets.signed.expires,
             MODELS_ROLE: state.models.signed.expires,
@@ -222,6 +243,37 @@ class Repository:
         snapshot.signed.meta[f"{MODELS_ROLE}.json"] = MetaFile(proposed.signed.version)
         self._sign_online(snapshot, renew_snapshot=True)
 
+    def configurations(self) -> list[ConfigurationRevision]:
+        """All signed revisions of configurations, by name and number."""
+        config = self._config(self._snapshot())
+        return [] if config is None else revisions_of(config.signed)
+
+    def publish_configuration(self, signed: ConfigurationRevision, data: bytes) -> str:
+        """Sign one revision with the online key; returns its digest. Raises PublicationError and OSError."""
+        with self._lock:
+            snapshot = self._snapshot()
+            proposed, target = with_revision(self._config_or_refuse(snapshot), signed, data, self._clock())
+            file = self._targets / target.get_prefixed_paths()[0]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            for parent in (file.parent.parent, self._targets):
+                fsync_folder(parent)
+            write_file_durably(file, data)
+            self._put_config(snapshot, proposed)
+            self._sign_online(snapshot, renew_snapshot=True)
+            return f"sha256:{target.hashes['sha256']}"
+
+    def remove_configurations(self, gone: Sequence[tuple[str, int]]) -> None:
+        """Sign metadata that does not name these revisions any more; their files go last. Raises PublicationError, OSError."""
+        with self._lock:
+            snapshot = self._snapshot()
+            current = self._config_or_refuse(snapshot)
+            proposed = without_revisions(current, gone, self._clock())
+            self._put_config(snapshot, proposed)
+            self._sign_online(snapshot, renew_snapshot=True)
+            for path, target in current.signed.targets.items():
+                if path not in proposed.signed.targets:
+                    (self._targets / target.get_prefixed_paths()[0]).unlink(missing_ok=True)
+
     def change_trust(self, signed: SignedChange) -> TrustState:
         """Take in a change of keys; raises PublicationError and OSError, and nothing is changed then."""
         with self._lock:
@@ -257,6 +309,8 @@ class Repository:
                 snapshot.signed.meta[f"{name}.json"] = MetaFile(metadata.signed.version)
         if change.root is not None and signed.root is not None:
             write_file_durably(self._metadata / f"{change.root.signed.version}.root.json", signed.root.encode())
+        if change.targets is not None:
+            self._follow_delegation(snapshot, change.targets.signed)
         self._sign_online(snapshot, renew_snapshot=True)
         (self.folder / CHANGE_FILE).unlink(missing_ok=True)
         fsync_folder(self.folder)
@@ -265,7 +319,47 @@ class Repository:
         """Sign the timestamp again, and the snapshot when it is getting old. For a daily schedule."""
         with self._lock:
             snapshot = self._snapshot()
-            self._sign_online(snapshot, renew_snapshot=snapshot.signed.expires - self._clock() < SNAPSHOT_RENEWAL)
+            config, now = self._config(snapshot), self._clock()
+            renew = config is not None and config.signed.expires - now < CONFIG_RENEWAL
+            if config is not None and renew:
+                self._put_config(snapshot, following(config, now))
+            self._sign_online(snapshot, renew_snapshot=renew or snapshot.signed.expires - now < SNAPSHOT_RENEWAL)
+
+    def _follow_delegation(self, snapshot: Metadata[Snapshot], targets: Targets) -> None:
+        """Sign the `config` metadata anew where targets gives the role another key, or has only now begun to delegate to it."""
+        if targets.delegations is None or CONFIG_ROLE not in (targets.delegations.roles or {}):
+            return
+        config = self._config(snapshot)
+        if config is None:
+            self._put_config(snapshot, first_metadata(self._clock()), targets)
+            return
+        try:
+            targets.verify_delegate(CONFIG_ROLE, config.signed_bytes, config.signatures)
+        except RepositoryError:
+            self._put_config(snapshot, following(config, self._clock()), targets)
+
+    def _put_config(self, snapshot: Metadata[Snapshot], proposed: Metadata[Targets], targets: Targets | None = None) -> None:
+        """Sign and write metadata of the role; the snapshot names it, and is the caller's to sign."""
+        delegations = (targets or self._top(snapshot).signed).delegations
+        role = (delegations.roles or {}).get(CONFIG_ROLE) if delegations is not None else None
+        held = self._online()
+        signers = [] if role is None else [held[key_id] for key_id in role.keyids if key_id in held]
+        if not signers:
+            raise PublicationError("the config key is not open, or not the one that targets names; see `fleet keys list`")
+        _write(self._metadata / f"{proposed.signed.version}.{CONFIG_ROLE}.json", proposed, signers)
+        snapshot.signed.meta[f"{CONFIG_ROLE}.json"] = MetaFile(proposed.signed.version)
+
+    def _config(self, snapshot: Metadata[Snapshot]) -> Metadata[Targets] | None:
+        meta = snapshot.signed.meta.get(f"{CONFIG_ROLE}.json")
+        return None if meta is None else self._read(self._metadata / f"{meta.version}.{CONFIG_ROLE}.json", Targets)
+
+    def _config_or_refuse(self, snapshot: Metadata[Snapshot]) -> Metadata[Targets]:
+        config = self._config(snapshot)
+        if config is None:
+            raise PublicationError(
+                "this repository has no config role yet: `fleet keys rotate config --state-dir … --sign targets.pem` adds it"
+            )
+        return config
 
     def _sign_online(self, snapshot: Metadata[Snapshot], *, renew_snapshot: bool) -> None:
         snapshot_signers, timestamp_signers = self._online_signers(Metadata[Root].from_bytes(self.root()))

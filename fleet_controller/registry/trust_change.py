@@ -1,10 +1,11 @@
 """The rules of changing keys, without I/O: what the operator signs, and what the service accepts.
 
     root (2 of 3 keys, offline) ─▶ targets (offline) ─▶ models (the release key, offline)
+                                                   ─▶ config (online)
                                 ─▶ snapshot, timestamp (online)
 
 A change is one new version of each document that it touches. The owner of a role's keys is the document above it: root for the
-four top-level roles, targets for `models`. What a new key has to sign from now on is signed anew in the same change.
+four top-level roles, targets for `models` and `config`. What a new key has to sign from now on is signed anew in that change.
 """
 
 import copy
@@ -17,6 +18,7 @@ from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Snapshot, Targets, Timestamp
 
+from fleet_contract.configuration import CONFIG_ROLE
 from fleet_contract.trust import MODELS_ROLE
 from fleet_controller.registry.publication import PublicationError, check_following, floors_of, following_models
 
@@ -24,8 +26,12 @@ ROOT_THRESHOLD: Final = 2
 ROOT_LIFETIME: Final = timedelta(days=3 * 365)
 TARGETS_LIFETIME: Final = timedelta(days=3 * 365)
 MODELS_PATHS: Final = ("models/*/*",)
-ROLES: Final = (Root.type, Targets.type, MODELS_ROLE, Snapshot.type, Timestamp.type)
-ONLINE: Final = (Snapshot.type, Timestamp.type)
+CONFIG_PATHS: Final = ("config/*/*",)
+ROLES: Final = (Root.type, Targets.type, MODELS_ROLE, CONFIG_ROLE, Snapshot.type, Timestamp.type)
+ONLINE: Final = (CONFIG_ROLE, Snapshot.type, Timestamp.type)
+DELEGATED: Final = {MODELS_ROLE: MODELS_PATHS, CONFIG_ROLE: CONFIG_PATHS}
+"""The roles that targets delegates to, each with the paths that it may name. A repository of an earlier release of ours has no
+`config` yet: `fleet keys rotate config` gives it one."""
 
 _T = TypeVar("_T", Root, Targets)
 
@@ -39,21 +45,22 @@ class TrustState:
     models: Metadata[Targets]
 
     def key_ids(self, role: str) -> list[str]:
-        """The keys that may sign for a role now."""
-        if role == MODELS_ROLE:
-            return list(_models_role(self.targets.signed).keyids)
+        """The keys that may sign for a role now; none for `config` where targets does not delegate to it."""
+        if role in DELEGATED:
+            delegated = _roles(self.targets.signed).get(role)
+            return [] if delegated is None else list(delegated.keyids)
         return list(self.root.signed.roles[role].keyids)
 
     def keys(self, role: str) -> list[Key]:
         """The same with their public halves."""
         delegations = self.targets.signed.delegations
-        known = delegations.keys if role == MODELS_ROLE and delegations is not None else self.root.signed.keys
+        known = delegations.keys if role in DELEGATED and delegations is not None else self.root.signed.keys
         return [known[key_id] for key_id in self.key_ids(role)]
 
     def threshold(self, role: str) -> int:
         """How many of the keys have to sign."""
         roles = self.root.signed.roles
-        return roles[role].threshold if role in roles else _models_role(self.targets.signed).threshold
+        return roles[role].threshold if role in roles else 1
 
 
 @dataclass(slots=True)
@@ -81,16 +88,12 @@ def propose(state: TrustState, role: str, *, remove: Collection[str], add: Seque
         if key.keyid in state.key_ids(role):
             raise PublicationError(f"key {key.keyid} signs for {role} already")
     change = TrustChange()
-    if role == MODELS_ROLE:
+    if role in DELEGATED:
         if remove or add:
             change.targets = _next_targets(state.targets, now)
-            if change.targets.signed.delegations is None:
-                raise PublicationError("the targets metadata delegates to nobody")
-            for key_id in remove:
-                change.targets.signed.revoke_key(key_id, MODELS_ROLE)
-            for key in add:
-                change.targets.signed.add_key(key, MODELS_ROLE)
-        change.models = following_models(state.models, now)
+            delegate(change.targets.signed, role, remove=remove, add=add)
+        if role == MODELS_ROLE:
+            change.models = following_models(state.models, now)
         return change
     if role == Root.type or remove or add:
         change.root = _following(state.root)
@@ -105,6 +108,19 @@ def propose(state: TrustState, role: str, *, remove: Collection[str], add: Seque
     if role == Targets.type:
         change.targets = _next_targets(state.targets, now)
     return change
+
+
+def delegate(targets: Targets, role: str, *, remove: Collection[str] = (), add: Sequence[Key] = ()) -> None:
+    """Change the keys of a delegated role, which is added where it is missing. Raises PublicationError."""
+    delegations = targets.delegations
+    if delegations is None or delegations.roles is None:
+        raise PublicationError("the targets metadata delegates to nobody")
+    if role not in delegations.roles:
+        delegations.roles[role] = DelegatedRole(role, [], 1, True, paths=list(DELEGATED[role]))
+    for key_id in remove:
+        targets.revoke_key(key_id, role)
+    for key in add:
+        targets.add_key(key, role)
 
 
 def sign(state: TrustState, change: TrustChange, signers: Sequence[Signer]) -> None:
@@ -135,6 +151,9 @@ def check_change(state: TrustState, change: TrustChange, online: Collection[str]
     if change.targets is not None:
         _check_version("targets", state.targets, change.targets, now)
         _check_targets(change.targets.signed)
+        new = set(after.key_ids(CONFIG_ROLE)) - set(state.key_ids(CONFIG_ROLE))
+        if new and not set(after.key_ids(CONFIG_ROLE)) & set(online):
+            raise PublicationError("the service does not hold the new config key: make it in its folder of online keys first")
     _check_signatures(after.root, Targets.type, after.targets)
     if change.models is not None:
         check_following(after.targets.signed, state.models, change.models, now)
@@ -158,24 +177,25 @@ def _check_root(current: Metadata[Root], proposed: Metadata[Root], online: Colle
         raise PublicationError(f"root: the threshold may not sink below {ROOT_THRESHOLD}")
     if not proposed.signed.consistent_snapshot:
         raise PublicationError("root: consistent snapshots must stay on")
-    for role in ONLINE:
+    for role in (Snapshot.type, Timestamp.type):
         if not set(proposed.signed.roles[role].keyids) & set(online):
             raise PublicationError(f"the service does not hold the new {role} key: make it in its folder of online keys first")
 
 
 def _check_targets(targets: Targets) -> None:
-    role = _models_role(targets)
+    roles = _roles(targets)
     if targets.targets:
         raise PublicationError("targets: it delegates and names no files itself")
-    if role.threshold != 1 or not role.terminating or tuple(role.paths or ()) != MODELS_PATHS:
-        raise PublicationError(f"targets: the role {MODELS_ROLE} must stay as it is but for its keys")
+    for name, role in roles.items():
+        if role.threshold != 1 or not role.terminating or tuple(role.paths or ()) != DELEGATED[name]:
+            raise PublicationError(f"targets: the role {name} must stay as it is but for its keys")
 
 
-def _models_role(targets: Targets) -> DelegatedRole:
+def _roles(targets: Targets) -> dict[str, DelegatedRole]:
     delegations = targets.delegations
-    if delegations is None or delegations.roles is None or set(delegations.roles) != {MODELS_ROLE}:
-        raise PublicationError(f"targets: must delegate to {MODELS_ROLE} alone")
-    return delegations.roles[MODELS_ROLE]
+    if delegations is None or delegations.roles is None or not {MODELS_ROLE} <= set(delegations.roles) <= set(DELEGATED):
+        raise PublicationError(f"targets: must delegate to {MODELS_ROLE} and {CONFIG_ROLE} alone")
+    return delegations.roles
 
 
 def _check_version(name: str, current: Metadata[_T], proposed: Metadata[_T], now: datetime) -> None:

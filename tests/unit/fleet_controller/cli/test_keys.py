@@ -84,6 +84,7 @@ def test_every_key_is_listed_with_what_it_signs(own_service: Any) -> None:
         "root": (2, 3, False),
         "targets": (1, 1, False),
         "models": (1, 1, False),
+        "config": (1, 1, True),
         "snapshot": (1, 1, True),
         "timestamp": (1, 1, True),
     }
