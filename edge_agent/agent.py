@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_agent import __version__
+from edge_agent.clock_watch import ClockWatch
 from edge_agent.commands.control import ControlServer
 from edge_agent.commands.executor import Executor
 from edge_agent.configuring.answers import Started
@@ -20,7 +21,7 @@ from edge_agent.dead_letters import DeadLetters
 from edge_agent.drift.watching import DriftWatch
 from edge_agent.engine import Engine
 from edge_agent.feedback import FeedbackIntake
-from edge_agent.health.probes import probe_pressure
+from edge_agent.health.probes import probe_pressure, read_battery, read_default_interface, read_temperature
 from edge_agent.health.reporter import Reporter, Sources, to_plain
 from edge_agent.health.systemd import Notifier, Watchdog
 from edge_agent.inference.bundle_store import BundleStore
@@ -43,6 +44,7 @@ from edge_agent.settings import AgentSettings
 from edge_agent.site import SiteHandler
 from edge_agent.slots import STARTS_KEY, Slots
 from edge_agent.store_notes import StoreNotes
+from edge_agent.updates.conditions import Surroundings
 from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.updater import Updater
 from edge_agent.uplink import Uplink
@@ -86,6 +88,9 @@ class Agent:
                 counters=self.counters,
                 drift=lambda model: self.drift.report(model),
                 quality=self._quality,
+                clock_behind=lambda: self.clock_watch.behind,
+                update_bytes=lambda: self.updater.received,
+                update_budget=settings.updates.data_budget,
             ),
             settings.health.interval,
         )
@@ -123,7 +128,9 @@ class Agent:
             models=ModelSwitch(self.models, self.bundles, settings.updates.test_timeout, self._reported_changed),
             note=self.engine.notes.write,
             on_change=self._reported_changed,
+            surroundings=_look_around,
         )
+        self.clock_watch = ClockWatch(self.engine.notes.write, lambda: self.updater.last_time)
         self.models.on_quarantined = self.updater.quarantine
         self.models.on_gap = self._on_gap
         self.executor = Executor(
@@ -133,6 +140,7 @@ class Agent:
             restart_model=self._restart_model,
             recent=self.recent,
             dead_letters=DeadLetters(self.store.open_reader(), self.store.submit, self.engine),
+            updates=self.updater,
         )
         self.configurator = Configurator(
             settings,
@@ -173,6 +181,7 @@ class Agent:
             updates=lambda: self.updater.reports(),
             feedback=lambda: self.feedback.number,
             configuration=lambda: self.configurator.report(),
+            holds=lambda: self.updater.holds(),
         )
         self.uplink = Uplink(settings.device)
         self.fleet = Link(
@@ -260,6 +269,7 @@ class Agent:
             self.store_notes.set_aside(self.store.set_aside)
         self._announce(self.outputs.reconcile())
         self.engine.rebuild()
+        self.clock_watch.look()
         self.updater.start()
         self.configurator.start()
         self.fleet.start()
@@ -329,6 +339,10 @@ class Agent:
             "revision": self.updater.revision,
             "models": [to_plain(item) for item in self._model_states()],
             "updates": [to_plain(item) for item in self.updater.reports()],
+            "update_holds": list(self.updater.holds()),
+            "update_bytes": self.updater.received,
+            "update_budget_bytes": self.settings.updates.data_budget,
+            "clock_behind_s": self.clock_watch.behind,
             "update_log": {model: [to_plain(item) for item in moves] for model, moves in self.updater.moves().items()},
             "configuration": to_plain(said) if (said := self.configurator.report()) is not None else None,
             "workers": [
@@ -432,6 +446,7 @@ class Agent:
         self.uplink.publish_slot(Up.REPORTED)
 
     def _report_health(self) -> None:
+        self.clock_watch.look()
         self.uplink.publish_health(self.reporter.report())
 
     # ---- proof of progress
@@ -452,6 +467,13 @@ class Agent:
         if stuck and stuck != self._told_stuck:
             log.error("no progress", extra={"parts": ", ".join(stuck)})
         self._told_stuck = stuck
+
+
+def _look_around() -> Surroundings:
+    battery, charging = read_battery()
+    return Surroundings(
+        battery_percent=battery, charging=charging, celsius=read_temperature(), interface=read_default_interface()
+    )
 
 
 def run(started: Started, path: Path) -> int:

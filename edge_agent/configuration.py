@@ -40,6 +40,7 @@ from edge_agent.settings import (
     WindowKind,
     WindowSettings,
 )
+from edge_agent.update_rules import find_update_problems
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filter, check_name, filters_overlap
 
@@ -143,26 +144,10 @@ def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
             yield f"{key}.backoff_min", "must be above 0 and not above backoff_max"
         for name in ("password_file", "ca_file", "cert_file", "key_file"):
             yield from _missing_file(f"{key}.{name}", getattr(broker, name))
-    updates = settings.updates
-    if updates.url is not None:
-        if not updates.url.startswith(("http://", "https://")):
-            yield "updates.url", f"{updates.url!r} does not start with http:// or https://"
-        for name in ("token_file", "root_file"):
-            if getattr(updates, name) is None:
-                yield f"updates.{name}", "is needed when updates.url is given"
     for name in ("token_file", "root_file", "ca_file"):
-        yield from _missing_file(f"updates.{name}", getattr(updates, name))
-    for key, watched in (
-        ("shadow", updates.shadow),
-        ("probation", updates.probation),
-        ("configuration", updates.configuration),
-    ):
-        for item in dataclasses.fields(watched):
-            if not 0 <= getattr(watched, item.name) < math.inf:
-                yield f"updates.{key}.{item.name}", "must be 0 or more"
-    for item in dataclasses.fields(updates.limits):
-        if not 0 <= getattr(updates.limits, item.name) < math.inf:
-            yield f"updates.limits.{item.name}", "must be 0 or more"
+        yield from _missing_file(f"updates.{name}", getattr(settings.updates, name))
+    for name, text in find_update_problems(settings.updates):
+        yield f"updates.{name}", text
     store = settings.store
     for name in ("commit_rows", "max_journal_rows", "max_outbox_rows", "max_outbox_bytes"):
         if getattr(store, name) <= 0:

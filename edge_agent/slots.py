@@ -35,6 +35,7 @@ class Slots:
         models: Callable[[], tuple[ModelState, ...]],
         updates: Callable[[], tuple[UpdateReport, ...]],
         feedback: Callable[[], int],
+        holds: Callable[[], tuple[str, ...]],
         configuration: Callable[[], ConfigurationReport | None] = lambda: None,
     ) -> None:
         self._device = device
@@ -47,6 +48,7 @@ class Slots:
         self._updates = updates
         self._feedback = feedback
         self._configuration = configuration
+        self._holds = holds
         self._boot_id = read_boot_id()
         self._hardware = read_hardware()
         self._operating_system = read_operating_system()
@@ -76,6 +78,7 @@ class Slots:
             updates=self._updates(),
             feedback=self._feedback(),
             configuration=self._configuration(),
+            holds=self._holds(),
             time=_now(),
         )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from edge_agent.quantities import Duration, Size
+from edge_agent.quantities import Duration, OptionalNumber, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,17 @@ class ConfigurationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceWindow:
+    """A time in which updates may begin. What has begun is finished."""
+
+    cron: str
+    """When it opens: minute, hour, day of month, month, day of week."""
+    duration: Duration
+    zone: str = "UTC"
+    """The time zone of the expression, such as `Europe/Rome`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateSettings:
     """Where signed releases come from and what is tried."""
 
@@ -81,6 +92,20 @@ class UpdateSettings:
     test_timeout: Duration = 60.0
     fetch_timeout: Duration = 3600.0
     max_bundle_bytes: Size = 512 * 1024**2
+    windows: tuple[MaintenanceWindow, ...] = ()
+    """None: at any time."""
+    fetch_outside_window: bool = False
+    """True: releases are fetched at any time, and only trying them and the switch wait for a window."""
+    min_battery: OptionalNumber = None
+    """Percent; below it and not charging nothing is fetched or tried."""
+    max_temperature: OptionalNumber = None
+    """Degrees Celsius; above it nothing is tried."""
+    metered_interfaces: tuple[str, ...] = ()
+    """Network interfaces such as `wwan*`: nothing is fetched while the default route leaves by one of them."""
+    keep_free: Size = 64 * 1024**2
+    """Of the state disk, beside what a bundle needs: a download never takes the last bytes from agent.db."""
+    data_budget: Size | None = None
+    """Bytes that updates may fetch in a calendar month (UTC), metadata included. A release that does not fit waits."""
     shadow: ShadowSettings = field(default_factory=ShadowSettings)
     probation: ProbationSettings = field(default_factory=ProbationSettings)
     limits: QualityLimits = field(default_factory=QualityLimits)

@@ -139,6 +139,12 @@ class UpdateReport(Message, frozen=True, kw_only=True):
     since: str
     evidence: Evidence | None = None
     """What was seen of the release on live inputs, while shadowing or on probation."""
+    until: str | None = None
+    """When what holds the update back ends (RFC 3339), where that is known."""
+    inputs: int = 0
+    """Live inputs that the release has seen so far, while shadowing or on probation,"""
+    inputs_wanted: int = 0
+    """of so many; a time ends it too."""
 
 
 class Reported(Message, frozen=True, kw_only=True):
@@ -155,6 +161,8 @@ class Reported(Message, frozen=True, kw_only=True):
     """The number of the last feedback message that this device has taken in; 0 before the first."""
     configuration: ConfigurationReport | None = None
     """Null while the device has always run with its own file alone."""
+    holds: tuple[str, ...] = ()
+    """Models whose updates an operator holds, `*` for all."""
     time: str
 
 
@@ -215,6 +223,12 @@ class Health(Message, frozen=True, kw_only=True):
     counters: dict[str, int] = {}
     """Totals since the agent started; their names are listed in `docs/protocol.md`."""
     models: tuple[ModelHealth, ...] = ()
+    clock_behind_s: float | None = None
+    """By how much the clock is before the last time that this device has seen; null while it is believed."""
+    update_bytes: int | None = None
+    """What updates have fetched in this calendar month (UTC); null where the device does not say."""
+    update_budget_bytes: int | None = None
+    """What they may; null without a budget."""
     written_bytes: int | None = None
     """What the daemon has written to storage since it started, as the kernel counts it; null where it does not tell."""
     written_bytes_per_event: float | None = None

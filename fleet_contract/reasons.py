@@ -11,6 +11,14 @@ from typing import Final
 class Reason(StrEnum):
     """Why something was refused, dropped or taken back."""
 
+    # updates: what they wait for
+    HELD = "held"
+    OUTSIDE_WINDOW = "outside_window"
+    CLOCK_BEHIND = "clock_behind"
+    BATTERY_LOW = "battery_low"
+    TOO_WARM = "too_warm"
+    METERED_LINK = "metered_link"
+    DATA_BUDGET = "data_budget"
     # updates: before the bundle is on the device
     METADATA_EXPIRED = "metadata_expired"
     METADATA_INVALID = "metadata_invalid"
@@ -104,6 +112,13 @@ class Reason(StrEnum):
 
 
 MEANING: Final[dict[Reason, str]] = {
+    Reason.HELD: "An operator holds the device's updates, or the model's; `update-release` lets them go on.",
+    Reason.OUTSIDE_WINDOW: "No maintenance window is open; the update goes on in the next one.",
+    Reason.CLOCK_BEHIND: "The device's clock is before the last time that it has seen, so it is not believed.",
+    Reason.BATTERY_LOW: "The battery is below the percentage that updates need, and it is not charging.",
+    Reason.TOO_WARM: "The board is warmer than a new release may be tried at.",
+    Reason.METERED_LINK: "The way to the network is one that updates are not fetched over.",
+    Reason.DATA_BUDGET: "What is to be fetched is more than this month's data budget has left.",
     Reason.METADATA_EXPIRED: "The signed metadata is past its expiry date; the controller has to re-sign it.",
     Reason.METADATA_INVALID: "The signed metadata has a wrong or missing signature, or does not parse.",
     Reason.METADATA_ROLLBACK: "The metadata is older than one that this device has already seen.",

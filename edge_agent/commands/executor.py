@@ -42,6 +42,14 @@ class DeadLetterActions(Protocol):
     def drop(self, numbers: Sequence[int] | None, through: int | None) -> dict[str, Any]: ...
 
 
+class UpdateActions(Protocol):
+    """An operator's word on updates."""
+
+    def hold(self, model: str | None, why: str = "") -> tuple[str, ...]: ...
+
+    def release(self, model: str | None) -> tuple[str, ...]: ...
+
+
 class Executor:
     """Knows what each command does.
 
@@ -57,6 +65,7 @@ class Executor:
         restart_model: Callable[[str], None],
         recent: RecentLines,
         dead_letters: DeadLetterActions,
+        updates: UpdateActions,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._values = values
@@ -65,6 +74,7 @@ class Executor:
         self._restart_model = restart_model
         self._recent = recent
         self._dead_letters = dead_letters
+        self._updates = updates
         self._now = now
         stored = values.get(EXECUTED_KEY)
         self._executed: list[str] = msgspec.json.decode(stored, type=list[str]) if stored else []
@@ -107,6 +117,10 @@ class Executor:
             except KeyError as error:
                 raise CommandError(Reason.BAD_ARGUMENT, f"model: no model {arguments['model']!r} runs here") from error
             return {"model": arguments["model"]}
+        if name == "update-hold":
+            return {"holds": list(self._updates.hold(arguments.get("model"), arguments.get("why", "")))}
+        if name == "update-release":
+            return {"released": list(self._updates.release(arguments.get("model")))}
         if name == "set-log-level":
             logging.getLogger().setLevel(arguments["level"].upper())
             return {"level": arguments["level"]}

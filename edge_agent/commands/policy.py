@@ -36,6 +36,12 @@ def _text(value: Any) -> str:
     return value
 
 
+def _why(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 200:
+        raise ValueError("must be a text of at most 200 characters")
+    return value
+
+
 def _lines(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
         raise ValueError("must be a whole number from 1 to 1000")
@@ -67,6 +73,12 @@ COMMANDS: Final = {
         CommandKind("status", "What `edge-agent status` shows."),
         CommandKind("restart-model", "Starts the model's worker anew, without missing an event.", {"model": _text}),
         CommandKind("set-log-level", "Until the agent restarts.", {"level": _level}),
+        CommandKind(
+            "update-hold",
+            "No update of the model, or of any, goes on until it is let go.",
+            optional={"model": _text, "why": _why},
+        ),
+        CommandKind("update-release", "Ends the model's hold, or every one.", optional={"model": _text}),
         CommandKind("collect-logs", "Sends the newest log lines.", optional={"lines": _lines}),
         CommandKind(
             "deadletter-list",

@@ -204,7 +204,7 @@ class Configurator:
         nothing = UpdateRecord(model="", release=0, since="")
         try:
             job = make_job(
-                settings, Path(self._settings.state_dir) / "updates", nothing, self._metadata.floors, self._clock(), None
+                settings, Path(self._settings.state_dir) / "updates", nothing, self._metadata.floors, self._clock(), have=None
             )
             job = msgspec.structs.replace(job, configuration=wanted, max_bytes=MAX_CONFIGURATION_BYTES)
             self._fetch = self._trust.start(job, self._on_line, self._on_fetch_end)

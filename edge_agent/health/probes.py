@@ -77,6 +77,38 @@ def read_temperature(root: Path = Path("/sys/class/thermal")) -> float | None:
     return max(found, default=None)
 
 
+def read_battery(root: Path = Path("/sys/class/power_supply")) -> tuple[float | None, bool]:
+    """The emptiest battery in percent, and whether the device is fed from outside; None where it has no battery.
+
+    https://www.kernel.org/doc/html/latest/power/power_supply_class.html
+    """
+    levels, fed = [], False
+    for supply in sorted(root.glob("*")):
+        try:
+            kind = (supply / "type").read_text().strip()
+            if kind != "Battery":
+                fed = fed or (supply / "online").read_text().strip() == "1"
+                continue
+            if (supply / "scope").is_file() and (supply / "scope").read_text().strip() == "Device":
+                continue  # of a mouse, say
+            levels.append(float((supply / "capacity").read_text()))
+            fed = fed or (supply / "status").read_text().strip() in ("Charging", "Full")
+        except (OSError, ValueError):
+            continue  # a supply that does not tell is none
+    return min(levels, default=None), fed
+
+
+def read_default_interface(file: Path = Path("/proc/net/route")) -> str | None:
+    """The network interface of the default route (IPv4) with the lowest metric; None where there is none."""
+    routes = []
+    with contextlib.suppress(OSError):
+        for line in file.read_text().splitlines()[1:]:
+            parts = line.split()
+            if len(parts) >= 8 and parts[1] == parts[7] == "00000000":
+                routes.append((int(parts[6]), parts[0]))
+    return min(routes)[1] if routes else None
+
+
 def memory_of(pid: int) -> int | None:
     """Proportional set size of a process in bytes; its resident size where the kernel does not tell; None if it is gone."""
     try:

@@ -63,6 +63,11 @@ class Sources:
     drift: Callable[[str], ModelDrift | None] = lambda _model: None
     quality: Callable[[str, int], Tally | None]
     """How right a model and release was; None where feedback is off."""
+    clock_behind: Callable[[], float | None]
+    """Seconds; None while the clock is believed."""
+    update_bytes: Callable[[], int]
+    """What updates have fetched in this month."""
+    update_budget: int | None
 
 
 class Reporter:
@@ -113,6 +118,9 @@ class Reporter:
             links=self._sources.links(),
             counters=counters,
             models=tuple(self._model(item) for item in self._sources.models()),
+            clock_behind_s=self._sources.clock_behind(),
+            update_bytes=self._sources.update_bytes(),
+            update_budget_bytes=self._sources.update_budget,
             written_bytes=written,
             written_bytes_per_event=per_event(self._written, written, counters.get("events", 0) - self._events),
         )

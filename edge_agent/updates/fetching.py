@@ -6,6 +6,8 @@ from pathlib import Path
 
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
+from edge_agent.updates.conditions import Held
+from edge_agent.updates.holding import Holding
 from edge_agent.updates.ledger import Installed, UpdateRecord
 from edge_agent.updates.machine import Event
 from edge_agent.updates.ports import Failure, Stage, Trust
@@ -31,6 +33,7 @@ class Fetching:
         store: UpdateStore,
         trust: Trust,
         stage: Stage,
+        holding: Holding,
         clock: Callable[[], float],
         run_stage: Callable[[UpdateRecord], object],
         run_test: Callable[[UpdateRecord], object],
@@ -38,9 +41,11 @@ class Fetching:
         """`folder`: where metadata and downloads are kept. `run_stage` and `run_test` go on with what was fetched."""
         self._settings, self._folder, self._steps = settings, folder, steps
         self._store, self._ledger, self._floors = store, store.ledger, store.floors
-        self._trust, self._stage, self._clock = trust, stage, clock
+        self._trust, self._stage, self._holding, self._clock = trust, stage, holding, clock
         self._run_stage, self._run_test = run_stage, run_test
         self._fetched_before = 0
+        self._received = 0
+        """By the present child."""
 
     def run(self, record: UpdateRecord) -> None:
         """Start the child; the record's intent to fetch is persisted already."""
@@ -49,10 +54,20 @@ class Fetching:
             text = "this device takes no updates: updates.url is not set"
             steps.end(record, Event.FAILED, Failure(Reason.DOWNLOAD_FAILED, text))
             return
-        kept = self._kept(record)
-        self._fetched_before = record.fetched_bytes
+        self._fetched_before, self._received = record.fetched_bytes, 0
+        have = self._on_disk(record)
+        # With the bundle here a few kilobytes of metadata are all that comes, and going back waits for nothing.
+        budget = self._holding.left if have is None else None
         try:
-            job = make_job(settings, self._folder, record, self._floors, self._clock(), kept.digest if kept else None)
+            job = make_job(
+                settings,
+                self._folder,
+                record,
+                self._floors,
+                self._clock(),
+                have=have,
+                budget=budget,
+            )
             fetch = self._trust.start(
                 job, lambda line: self._on_line(record, line), lambda text: self._on_fetch_end(record, text)
             )
@@ -75,24 +90,31 @@ class Fetching:
                 if policy.made_progress(self._fetched_before, line.fetched):
                     record.attempts = 1
                 record.fetched_bytes = max(record.fetched_bytes, line.fetched)
+                self._count(line.received)
                 steps.changed()
             case Fetched():
                 steps.move(record, Event.FETCHED)
             case Done():
+                self._count(line.received)
                 self._on_done(record, line)
             case Failed():
+                self._count(line.received)
                 self._on_failed(record, line)
+
+    def _count(self, received: int) -> None:
+        if received > self._received:
+            self._holding.receive(received - self._received)
+            self._received = received
 
     def _on_done(self, record: UpdateRecord, line: Done) -> None:
         steps = self._steps
         steps.end_step()
-        kept = self._kept(record)
         record.version, record.digest = line.version, line.digest
         if line.path is not None:
             record.file = line.path
             steps.move(record, Event.VERIFIED, self._run_stage)
-        elif kept is not None:
-            self._use_kept(record, kept)
+        elif self._on_disk(record) is not None:
+            steps.move(record, Event.ON_DISK, self._run_test)
         else:
             steps.retry(record, Failure(Reason.BUNDLE_INVALID, "the bundle on disk is gone"))
 
@@ -104,7 +126,11 @@ class Fetching:
         if offline and kept is not None and record.state is State.FETCHING:
             # Going back must work offline too; the floor was raised by every metadata seen so far.
             log.info("no metadata, using the bundle on disk", extra={"model": record.model, "detail": line.detail})
-            self._use_kept(record, kept)
+            record.version, record.digest = kept.version, kept.digest
+            self._steps.move(record, Event.ON_DISK, self._run_test)
+        elif line.reason is Reason.DATA_BUDGET and (left := self._holding.left) is not None:
+            record.needed_bytes = max(line.needed, left + 1)
+            self._steps.hold(record, self._holding.before_begin(record) or Held(failure.reason, failure.detail))
         elif line.temporary:
             self._steps.retry(record, failure, line.retry_after or 0.0)
         else:
@@ -122,6 +148,9 @@ class Fetching:
             return None
         return installed
 
-    def _use_kept(self, record: UpdateRecord, kept: Installed) -> None:
-        record.version, record.digest = kept.version, kept.digest
-        self._steps.move(record, Event.ON_DISK, self._run_test)
+    def _on_disk(self, record: UpdateRecord) -> str | None:
+        """The digest of the desired release's bundle, if it is unpacked here: from earlier, or by this very update."""
+        kept = self._kept(record)
+        if kept is not None:
+            return kept.digest
+        return record.digest if self._holding.is_staged(record) else None

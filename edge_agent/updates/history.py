@@ -14,7 +14,7 @@ RESTART: Final = "restart"
 """The word for a move of `RESUME`: the agent has started anew in the middle of an update."""
 
 
-EXPLAINED: Final = frozenset({Event.RETRY, Event.FAILED, Event.SUPERSEDED, Event.BREACHED, Event.BROKEN})
+EXPLAINED: Final = frozenset({Event.HELD, Event.RETRY, Event.FAILED, Event.SUPERSEDED, Event.BREACHED, Event.BROKEN})
 """Events that have a reason. At the others a record may still carry that of an earlier attempt."""
 
 

@@ -33,6 +33,16 @@ class UpdateRecord(Struct, kw_only=True):
     """How the release before did until the switch; None where there was none."""
     watched_inputs: int = 0
     """On probation, before the last restart."""
+    inputs: int = 0
+    """Live inputs so far, while it shadows or is on probation,"""
+    inputs_wanted: int = 0
+    """of so many."""
+    until: str | None = None
+    """RFC 3339: when what holds it back ends, where that is known."""
+    needed_bytes: int = 0
+    """What the fetching process found to be more than the data budget had left."""
+    told: tuple[str, ...] = ()
+    """The reasons to wait that a note has told of."""
     watched_seconds: float = 0.0
 
     def report(self) -> UpdateReport:
@@ -48,6 +58,9 @@ class UpdateRecord(Struct, kw_only=True):
             total_bytes=self.total_bytes,
             since=self.since,
             evidence=self.evidence,
+            until=self.until,
+            inputs=self.inputs,
+            inputs_wanted=self.inputs_wanted,
         )
 
 
@@ -78,6 +91,23 @@ class Move(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class Hold(Struct, frozen=True, kw_only=True):
+    """An operator wants no update to go on."""
+
+    since: str
+    """RFC 3339."""
+    why: str = ""
+
+
+class DataUse(Struct, kw_only=True):
+    """What the fetching processes have received in one calendar month."""
+
+    month: str = ""
+    """Such as `2026-11`, in UTC."""
+    received: int = 0
+    """Bytes."""
+
+
 class Ledger(Struct, kw_only=True):
     """Everything but the floors."""
 
@@ -92,6 +122,9 @@ class Ledger(Struct, kw_only=True):
     """The first release that was ever proven here: it stays on the disk for good, as the last resort."""
     history: dict[str, tuple[Move, ...]] = msgspec.field(default_factory=dict)
     """The newest moves of each model's updates, oldest first."""
+    holds: dict[str, Hold] = msgspec.field(default_factory=dict)
+    """By model, or `*` for all."""
+    data: DataUse = msgspec.field(default_factory=DataUse)
 
 
 class Floors(Struct, kw_only=True):

@@ -34,6 +34,8 @@ class Event(StrEnum):
     """It did well on live inputs after the switch."""
     BREACHED = "breached"
     """It broke a limit after the switch: the release before takes over."""
+    HELD = "held"
+    """A condition holds it back: it waits, and that is no failure."""
     RETRY = "retry"
     """A temporary failure with attempts left."""
     FAILED = "failed"
@@ -62,6 +64,7 @@ TRANSITIONS: Final = (
     Transition(State.FETCHING, Event.FETCHED, State.VERIFYING),
     Transition(State.FETCHING, Event.ON_DISK, State.TESTING),
     Transition(State.FETCHING, Event.RETRY, State.WAITING),
+    Transition(State.FETCHING, Event.HELD, State.WAITING),
     Transition(State.FETCHING, Event.FAILED, State.REJECTED),
     Transition(State.FETCHING, Event.SUPERSEDED, State.REJECTED),
     Transition(State.VERIFYING, Event.VERIFIED, State.STAGING),
@@ -70,15 +73,18 @@ TRANSITIONS: Final = (
     Transition(State.VERIFYING, Event.SUPERSEDED, State.REJECTED),
     Transition(State.STAGING, Event.STAGED, State.TESTING),
     Transition(State.STAGING, Event.RETRY, State.WAITING),
+    Transition(State.STAGING, Event.HELD, State.WAITING),
     Transition(State.STAGING, Event.FAILED, State.REJECTED),
     Transition(State.STAGING, Event.SUPERSEDED, State.REJECTED),
     Transition(State.TESTING, Event.PASSED, State.SHADOWING),
     Transition(State.TESTING, Event.UNSHADOWED, State.ACTIVATING),
     Transition(State.TESTING, Event.RETRY, State.WAITING),
+    Transition(State.TESTING, Event.HELD, State.WAITING),
     Transition(State.TESTING, Event.FAILED, State.REJECTED),
     Transition(State.TESTING, Event.SUPERSEDED, State.REJECTED),
     Transition(State.SHADOWING, Event.SHADOWED, State.ACTIVATING),
     Transition(State.SHADOWING, Event.RETRY, State.WAITING),
+    Transition(State.SHADOWING, Event.HELD, State.WAITING),
     Transition(State.SHADOWING, Event.FAILED, State.REJECTED),
     Transition(State.SHADOWING, Event.SUPERSEDED, State.REJECTED),
     Transition(State.ACTIVATING, Event.ACTIVATED, State.PROBATION),

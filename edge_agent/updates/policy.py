@@ -71,6 +71,11 @@ def is_proven_here(ledger: Ledger, record: UpdateRecord) -> bool:
     return any(item is not None and item.digest == record.digest and item.proven for item in places)
 
 
+def may_be_held(state: State) -> bool:
+    """Whether a hold ends what is under way at once. Later it is asked for again at the next gate."""
+    return state is State.FETCHING
+
+
 def find_kept(ledger: Ledger, model: str, release: int) -> Installed | None:
     """This release of the model, if it was installed here and its bundle was to stay."""
     for place in (ledger.previous, ledger.active, ledger.factory):

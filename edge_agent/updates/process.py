@@ -32,8 +32,20 @@ _INHERITED: Final = (
 log = logging.getLogger(__name__)
 
 
-def make_job(settings: UpdateSettings, folder: Path, record: UpdateRecord, floors: Floors, now: float, have: str | None) -> Job:
-    """The job of fetching the record's release into `folder`; the token is read now. Raises OSError and ValueError."""
+def make_job(
+    settings: UpdateSettings,
+    folder: Path,
+    record: UpdateRecord,
+    floors: Floors,
+    now: float,
+    *,
+    have: str | None,
+    budget: int | None = None,
+) -> Job:
+    """The job of fetching the record's release into `folder`; the token is read now. Raises OSError and ValueError.
+
+    `have`: digest of a bundle that is unpacked already. `budget`: bytes that may be received; None is no limit.
+    """
     if settings.url is None or settings.root_file is None or settings.token_file is None:
         raise ValueError("updates.url, updates.root_file and updates.token_file are needed")
     base = settings.url.rstrip("/")
@@ -53,6 +65,8 @@ def make_job(settings: UpdateSettings, folder: Path, record: UpdateRecord, floor
         reference_time=max(now, floors.last_time),
         max_bytes=settings.max_bundle_bytes,
         have=have,
+        budget=budget,
+        keep_free=settings.keep_free,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from edge_agent.loop import Loop, Timer
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
+from edge_agent.updates.conditions import Held
 from edge_agent.updates.history import advance
 from edge_agent.updates.ledger import UpdateRecord
 from edge_agent.updates.machine import Event
@@ -92,6 +93,16 @@ class Steps:
         self.current = None
         self._loop.post(self._plan)
 
+    def hold(self, record: UpdateRecord, held: Held) -> None:
+        """Back to waiting without a failure. A bundle that was unpacked stays."""
+        self.end_step()
+        held.put_into(record)
+        record.attempts = 0
+        self._forget_file(record)
+        self.move(record, Event.HELD)
+        self.current = None
+        self._loop.post(self._plan)
+
     def end(self, record: UpdateRecord, event: Event, failure: Failure | None) -> None:
         """The note goes first: cut off in between, the update ends once more and is told twice, never not at all."""
         if record is self.current:
@@ -99,12 +110,16 @@ class Steps:
         record.reason = failure.reason if failure is not None else None
         record.detail = failure.detail if failure is not None else None
         advance(self._store.ledger, record, event, self.now())
-        if record.file:
-            Path(record.file).unlink(missing_ok=True)
-            record.file = ""
+        self._forget_file(record)
+        record.until = None
         self.tell(record, failure.detail if failure is not None else f"release {record.release} is active")
         self._store.save(lambda: self._ended(record))
         self.changed()
+
+    def _forget_file(self, record: UpdateRecord) -> None:
+        if record.file:
+            Path(record.file).unlink(missing_ok=True)
+            record.file = ""
 
     def tell(self, record: UpdateRecord, detail: str) -> None:
         """A note with the record's state."""

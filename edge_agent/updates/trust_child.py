@@ -110,7 +110,7 @@ def main() -> int:
     except msgspec.DecodeError as error:
         sys.stderr.write(f"the job cannot be read: {error}\n")
         return 2
-    fetcher = TokenFetcher(job.token, timeout=job.timeout, ca_file=job.ca_file)
+    fetcher = TokenFetcher(job.token, timeout=job.timeout, ca_file=job.ca_file, budget=job.budget)
     try:
         tell(run(job, fetcher, tell))
     except BrokenPipeError:
@@ -125,6 +125,7 @@ def main() -> int:
                 temporary=refusal.temporary,
                 retry_after=refusal.retry_after,
                 received=fetcher.received,
+                needed=refusal.needed,
             )
         )
         return 1

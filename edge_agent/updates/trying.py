@@ -9,6 +9,7 @@ from edge_agent.loop import Loop
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
 from edge_agent.updates.active import ActiveModels
+from edge_agent.updates.holding import Holding
 from edge_agent.updates.ledger import Installed, UpdateRecord
 from edge_agent.updates.machine import Event
 from edge_agent.updates.ports import Failure, Models, Stage
@@ -36,6 +37,7 @@ class Trying:
         stage: Stage,
         models: Models,
         active: ActiveModels,
+        holding: Holding,
         watching: Watching,
         run_probation: Callable[[UpdateRecord], object],
         proven: Callable[[UpdateRecord], object],
@@ -43,7 +45,7 @@ class Trying:
         """After the switch `run_probation(record)` follows, or at once `proven(record)`."""
         self._settings, self._steps, self._loop = settings, steps, loop
         self._ledger, self._stage, self._models = store.ledger, stage, models
-        self._active, self._watching = active, watching
+        self._active, self._holding, self._watching = active, holding, watching
         self._run_probation, self._proven = run_probation, proven
 
     # ---- staging and testing ----------------------------------------------------------------------------------------
@@ -74,6 +76,8 @@ class Trying:
             steps.end(record, Event.FAILED, Failure(error.reason, str(error)))
         elif error is not None:
             steps.retry(record, Failure(Reason.DISK_FULL, f"the bundle cannot be unpacked: {error}"))
+        elif (held := self._holding.before_trying(record)) is not None:
+            steps.hold(record, held)
         else:
             steps.move(record, Event.STAGED, self.run_test)
 
@@ -108,7 +112,7 @@ class Trying:
             steps.end(record, Event.FAILED, failure)
         elif policy.wants_shadow(self._settings, self._ledger, record):
             steps.move(record, Event.PASSED, self._run_shadow)
-        else:
+        elif not self._hold_before_switch(record):
             steps.move(record, Event.UNSHADOWED, self.run_activate)
 
     # ---- shadowing and activating -----------------------------------------------------------------------------------
@@ -121,8 +125,16 @@ class Trying:
 
     def shadowed(self, record: UpdateRecord) -> None:
         """The candidate has done well beside the incumbent."""
-        if record is self._steps.current and record.state is State.SHADOWING:
+        if record is self._steps.current and record.state is State.SHADOWING and not self._hold_before_switch(record):
             self._steps.move(record, Event.SHADOWED, self.run_activate)
+
+    def _hold_before_switch(self, record: UpdateRecord) -> bool:
+        held = self._holding.before_switch(record)
+        if held is None:
+            return False
+        self._models.cancel_test(record.model)
+        self._steps.hold(record, held)
+        return True
 
     def shadow_failed(self, record: UpdateRecord, failure: Failure) -> None:
         """The candidate has broken a limit; nobody has seen what it said."""

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.loop import Loop
+from edge_agent.loop import Loop, Timer
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import history, policy
 from edge_agent.updates.active import ActiveModels
+from edge_agent.updates.conditions import EARLIEST, HOLDS, Surroundings
 from edge_agent.updates.fetching import Fetching
+from edge_agent.updates.holding import Holding
 from edge_agent.updates.ledger import Floors, Installed, Move, UpdateRecord
 from edge_agent.updates.machine import FINAL, SETTLED, Event
 from edge_agent.updates.policy import Action
@@ -51,6 +53,7 @@ class Updater:
         models: Models,
         note: NoteWriter,
         on_change: Callable[[], object],
+        surroundings: Callable[[], Surroundings] = Surroundings,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         look: float = LOOK,
@@ -79,6 +82,9 @@ class Updater:
             ended=self._on_end,
             changed=self.changed,
         )
+        self._loop = loop
+        self._look_again: Timer | None = None
+        self._holding = Holding(settings, self._steps, store=store, stage=stage, clock=clock, surroundings=surroundings)
         self._watching = Watching(settings, self, models, loop, look)
         self._active = ActiveModels(
             settings,
@@ -99,6 +105,7 @@ class Updater:
             stage=stage,
             models=models,
             active=self._active,
+            holding=self._holding,
             watching=self._watching,
             run_probation=self._run_probation,
             proven=self.proven,
@@ -110,6 +117,7 @@ class Updater:
             store=store,
             trust=trust,
             stage=stage,
+            holding=self._holding,
             clock=clock,
             run_stage=self._trying.run_stage,
             run_test=self._trying.run_test,
@@ -144,6 +152,16 @@ class Updater:
         """The releases recorded as active. What really answers, the attestation, is the models' own to say."""
         return tuple(item for _, item in sorted(self._ledger.active.items()))
 
+    @property
+    def last_time(self) -> float:
+        """A clock before this (seconds since 1970) is not believed."""
+        return max(self._floors.last_time, EARLIEST)
+
+    @property
+    def received(self) -> int:
+        """Bytes that updates have fetched in this month."""
+        return self._holding.received
+
     def moves(self) -> dict[str, tuple[Move, ...]]:
         """The newest moves of each model's updates, oldest first."""
         return dict(sorted(self._ledger.history.items()))
@@ -173,6 +191,7 @@ class Updater:
         self._active.stop()
         self._steps.stop()
         self._watching.stop()
+        self._stop_looking()
 
     def quarantine(self, model: str, release: int, detail: str) -> None:
         """A release that answers has ended its workers too often, says the inference room."""
@@ -191,6 +210,26 @@ class Updater:
         self._store.save(self.plan)
         self._on_change()
         return True
+
+    # ---- an operator's word -----------------------------------------------------------------------------------------
+
+    def hold(self, model: str | None, why: str = "") -> tuple[str, ...]:
+        """Let no update of the model (None: of any) go on; returns all holds. It outlives restarts."""
+        self._holding.hold(model, why, self._now())
+        self._on_change()
+        self.plan()
+        return self.holds()
+
+    def release(self, model: str | None) -> tuple[str, ...]:
+        """End the model's hold, or with None every one; returns those that were ended."""
+        ended = self._holding.let_go(model)
+        self._on_change()
+        self.plan()
+        return ended
+
+    def holds(self) -> tuple[str, ...]:
+        """Models whose updates are held, `*` for all."""
+        return tuple(sorted(self._ledger.holds))
 
     # ---- what to do next --------------------------------------------------------------------------------------------
 
@@ -228,11 +267,18 @@ class Updater:
             self._store.save()
 
     def _take_next(self) -> None:
+        self._stop_looking()
+        look_again: list[float] = []
         for model, record in sorted(self._ledger.records.items()):
             if record.state in SETTLED or self._steps.is_backing_off(model) or self._active.is_loading(model):
                 continue
+            given_up = policy.interrupted_too_often(record, self._settings.max_attempts)
+            held = self._holding.before_begin(record) if record.state is State.WAITING and not given_up else None
+            if held is not None:
+                look_again.append(self._holding.wait(record, held))
+                continue
             self._steps.current = record
-            if policy.interrupted_too_often(record, self._settings.max_attempts):
+            if given_up:
                 text = f"cut off by {record.interruptions} restarts"
                 self._steps.end(record, Event.FAILED, Failure(Reason.INTERRUPTED, text))
             elif record.state is State.STAGING:
@@ -241,8 +287,17 @@ class Updater:
                 self._trying.run_test(record)
             else:
                 record.attempts += 1
+                if record.reason in HOLDS:
+                    record.reason = record.detail = record.until = None
                 self._steps.move(record, Event.BEGIN, self._fetching.run)
             return
+        if look_again:
+            self._look_again = self._loop.call_later(min(look_again), self.plan)
+
+    def _stop_looking(self) -> None:
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
 
     def _adopt(self, record: UpdateRecord) -> None:
         active = self._ledger.active[record.model]

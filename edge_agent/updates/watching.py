@@ -133,6 +133,7 @@ class Watching:
         if evidence is None:
             return
         record.evidence = evidence
+        record.inputs, record.inputs_wanted = evidence.compared, settings.inputs
         breach = judging.find_breach(self._settings.limits, evidence)
         if breach is not None:
             self._shadow = None
@@ -149,6 +150,7 @@ class Watching:
         record.evidence = Evidence(candidate=figures, incumbent=record.incumbent)
         record.watched_seconds = now - watch.since
         record.watched_inputs = watch.inputs_before + figures.inferences
+        record.inputs, record.inputs_wanted = record.watched_inputs, settings.inputs
         breach = judging.find_breach(self._settings.limits, record.evidence)
         if breach is not None:
             del self._probations[record.model]

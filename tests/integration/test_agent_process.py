@@ -34,6 +34,7 @@ from fleet_controller.registry.bundles import build_bundle
 FORBIDDEN = {
     "numpy", "onnxruntime", "tflite_runtime", "ai_edge_litert", "sqlalchemy", "alembic", "apscheduler", "pydantic", "tuf",
     "cryptography", "litestar", "typer", "rich", "google", "cbor2",
+    "cronsim",
 }  # fmt: skip
 USERS = {"farm-1": "secret-1", "farm-1-site": "secret-1", "tester": "secret-2"}
 PATIENCE = 20.0

@@ -21,6 +21,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Roo
 from edge_agent.loop import Loop
 from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.trust.job import Done, Job, encode
+from fleet_contract.reasons import Reason
 from fleet_contract.trust import METADATA_PATH, MODELS_ROLE, TARGETS_PATH, Release, target_path
 from fleet_controller.registry.bundles import measure_bundle
 from fleet_controller.registry.publication import next_release, with_release
@@ -209,6 +210,7 @@ class Device:
         )
         lines = [json.loads(line) for line in ended.stdout.splitlines()]
         assert ended.returncode == (0 if lines[-1]["line"] == "done" else 1)
+        self.received = lines[-1]["received"]
         return lines
 
     def refused(self, **changes: Any) -> tuple[str, bool]:
@@ -490,3 +492,31 @@ def test_a_child_that_dies_is_told(device: Device) -> None:
     assert loop.run_until(lambda: bool(ends), 30)
     loop.close()
     assert ends == ["the fetching process ended with status -9"]
+
+
+def test_all_bytes_are_counted_and_a_bundle_beyond_the_budget_is_refused_before_it_is_fetched(
+    device: Device, server: Server, signing: Signing
+) -> None:
+    whole = len(make_bundle())
+    device.run()
+    assert device.received > whole
+    for path in (device.folder / "download").iterdir():
+        path.unlink()
+    server.requests.clear()
+    last = device.run(budget=whole)[-1]
+    assert (last["reason"], last["temporary"], last["needed"]) == (Reason.DATA_BUDGET, True, whole)
+    assert not [path for path, _ in server.requests if path.startswith(TARGETS_PATH)]
+    assert device.run(budget=whole + device.received)[-1]["line"] == "done"
+
+
+def test_metadata_alone_can_exhaust_the_budget(device: Device) -> None:
+    last = device.run(budget=100)[-1]
+    assert (last["reason"], last["temporary"]) == (Reason.DATA_BUDGET, True)
+
+
+def test_a_disk_that_has_no_room_beside_what_is_left_to_others_is_refused_before_it_is_fetched(
+    device: Device, server: Server
+) -> None:
+    last = device.run(keep_free=2**60)[-1]
+    assert (last["reason"], last["temporary"]) == (Reason.DISK_FULL, True)
+    assert not [path for path, _ in server.requests if path.startswith(TARGETS_PATH)]

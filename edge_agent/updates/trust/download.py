@@ -38,11 +38,13 @@ def fetch_bundle(job: Job, fetcher: TokenFetcher, path: str, target: TargetFile,
     if have > target.length:
         part.unlink()
         have = 0
-    # The unpacked bundle needs the same again.
-    needed = 2 * target.length - have
+    # The unpacked bundle needs the same again. Older bundles stay until the new one is committed.
+    needed = 2 * target.length - have + job.keep_free
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise Refusal(Reason.DISK_FULL, f"{needed} bytes are needed and {free} are free", temporary=True)
+        text = f"{needed} bytes are needed, of which {job.keep_free} are left to others, and {free} are free"
+        raise Refusal(Reason.DISK_FULL, text, temporary=True)
+    fetcher.check_budget(target.length - have)
     if have < target.length:
         fetch_file(part, fetcher, job.targets_url.rstrip("/") + "/" + path, target.length, target.length, tell)
     tell(target.length, target.length)

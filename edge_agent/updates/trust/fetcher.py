@@ -26,6 +26,14 @@ class RefusedByServer(DownloadHTTPError):
         self.retry_after = retry_after
 
 
+class BeyondBudget(DownloadError):
+    """`needed` bytes more would be beyond the data budget."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """An answer's bytes, and what the server says about them."""
@@ -40,8 +48,12 @@ class Body:
 class TokenFetcher(FetcherInterface):
     """python-tuf's port to the network. Metadata is kept in memory, so nothing is written outside the job's folders."""
 
-    def __init__(self, token: str, *, timeout: float, ca_file: str | None = None) -> None:
-        """`timeout`: seconds for connecting, without a byte, and of the windows in which a body's pace is judged."""
+    def __init__(self, token: str, *, timeout: float, ca_file: str | None = None, budget: int | None = None) -> None:
+        """`timeout`: seconds for connecting, without a byte, and of the windows in which a body's pace is judged.
+
+        `budget`: bytes that may be received; None is no limit.
+        """
+        self._budget = budget
         self.received = 0
         """Bytes of all bodies so far, metadata too: what the link has carried, but for headers."""
         self._timeout = timeout
@@ -52,6 +64,12 @@ class TokenFetcher(FetcherInterface):
             ca_certs=ca_file,
             maxsize=1,
         )
+
+    def check_budget(self, needed: int) -> None:
+        """Raises BeyondBudget if `needed` bytes more would be beyond the data budget."""
+        if self._budget is not None and self.received + needed > self._budget:
+            left = max(self._budget - self.received, 0)
+            raise BeyondBudget(f"{needed} bytes are needed and {left} are left of this month's data budget", needed)
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
         """The whole body; raises DownloadError."""
@@ -110,6 +128,7 @@ class TokenFetcher(FetcherInterface):
             while chunk := response.read1(CHUNK_BYTES, decode_content=False):
                 self.received += len(chunk)
                 yield chunk
+                self.check_budget(0)
                 if pace.is_too_slow(len(chunk), time.monotonic()):
                     raise SlowRetrievalError("the server sends too slowly")
         except urllib3.exceptions.TimeoutError as error:

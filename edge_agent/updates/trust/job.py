@@ -34,6 +34,10 @@ class Job(Struct, frozen=True, kw_only=True):
     max_bytes: int
     timeout: float = 30.0
     """Seconds without a byte, and for connecting; and the window in which a body's pace is judged."""
+    budget: int | None = None
+    """Bytes that may be received; None is no limit."""
+    keep_free: int = 0
+    """Bytes of the disk that are left to others."""
     have: str | None = None
     """Digest of a bundle of this release that is unpacked already: then only the metadata is checked."""
 
@@ -93,6 +97,8 @@ class Failed(Line, frozen=True, tag="error"):
     """Seconds that the server asks to wait."""
     received: int = 0
     """All that this child has taken from the network, in bytes."""
+    needed: int = 0
+    """Reason `data_budget`: bytes that would have to be received, where that is known."""
 
 
 Message = MetadataValid | Verified | Progress | Fetched | Done | Failed

@@ -13,7 +13,7 @@ from tuf.api.exceptions import (
     RepositoryError,
 )
 
-from edge_agent.updates.trust.fetcher import RefusedByServer
+from edge_agent.updates.trust.fetcher import BeyondBudget, RefusedByServer
 from fleet_contract.bundle import BundleError
 from fleet_contract.reasons import Reason
 
@@ -25,9 +25,21 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class Refusal(Exception):
     """The job cannot be done."""
 
-    def __init__(self, reason: Reason, detail: str, *, temporary: bool = False, retry_after: float | None = None) -> None:
-        """`retry_after`: seconds to wait at least before the next attempt, if the server asks for that."""
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        temporary: bool = False,
+        retry_after: float | None = None,
+        needed: int = 0,
+    ) -> None:
+        """`retry_after`: seconds to wait at least before the next attempt, if the server asks for that.
+
+        `needed`: bytes that the data budget would have to hold.
+        """
         super().__init__(detail)
+        self.needed = needed
         self.reason = reason
         self.temporary = temporary
         self.retry_after = retry_after
@@ -39,6 +51,8 @@ def judge(error: Exception, what: str) -> Refusal:
     match error:
         case Refusal():
             return error
+        case BeyondBudget():
+            return Refusal(Reason.DATA_BUDGET, detail, temporary=True, needed=error.needed)
         case BundleError():
             return Refusal(error.reason, detail)
         case ExpiredMetadataError():

@@ -3,7 +3,16 @@ from fleet_contract.messages import Birth, LinkState, decode
 
 
 def make(starts: int) -> Slots:
-    return Slots("d", "s", starts, revision=lambda: 4, models=lambda: (), updates=lambda: (), feedback=lambda: 0)
+    return Slots(
+        "d",
+        "s",
+        starts,
+        revision=lambda: 4,
+        models=lambda: (),
+        updates=lambda: (),
+        feedback=lambda: 0,
+        holds=lambda: ("frost",),
+    )
 
 
 def test_each_will_is_newer_than_its_birth_and_older_than_the_next_birth() -> None:

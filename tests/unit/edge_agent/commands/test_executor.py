@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edge_agent.commands.executor import Executor
+from edge_agent.commands.policy import CommandError
 from edge_agent.logs import RecentLines
 from fleet_contract.messages import Command, Log, Reply, ReplyStatus
 from fleet_contract.reasons import Reason
@@ -63,6 +64,21 @@ class Letters:
         raise sqlite3.OperationalError("disk I/O error")
 
 
+class Updates:
+    """Remembers holds."""
+
+    def __init__(self) -> None:
+        self.held: dict[str | None, str] = {}
+
+    def hold(self, model: str | None, why: str = "") -> tuple[str, ...]:
+        self.held[model] = why
+        return (model or "*",)
+
+    def release(self, model: str | None) -> tuple[str, ...]:
+        del self.held[model]
+        return (model or "*",)
+
+
 class World:
     def __init__(self, values: Values | None = None) -> None:
         self.values = values or Values()
@@ -70,6 +86,7 @@ class World:
         self.restarted: list[str] = []
         self.recent = RecentLines()
         self.letters = Letters()
+        self.updates = Updates()
         self.executor = Executor(
             self.values,
             lambda channel, message: self.sent.append((channel, message)),
@@ -77,6 +94,7 @@ class World:
             restart_model=self._restart,
             recent=self.recent,
             dead_letters=self.letters,
+            updates=self.updates,
             now=lambda: NOW,
         )
 
@@ -172,3 +190,14 @@ def test_dead_letters_are_dealt_with_and_every_mistake_is_named() -> None:
     assert world.run("deadletter-drop", "7", through=9).reason == Reason.DISK_FULL
     for correlation, numbers in (("8", []), ("9", [0]), ("10", [True]), ("11", "7")):
         assert world.run("deadletter-drop", correlation, numbers=numbers).reason == Reason.BAD_ARGUMENT
+
+
+def test_updates_are_held_and_let_go_by_command() -> None:
+    world = World()
+    assert world.executor.run_local("update-hold", {"model": "frost", "why": "harvest"}) == {"holds": ["frost"]}
+    assert world.updates.held == {"frost": "harvest"}
+    assert world.executor.run_local("update-release", {"model": "frost"}) == {"released": ["frost"]}
+    assert world.executor.run_local("update-hold", {}) == {"holds": ["*"]}
+    assert world.updates.held == {None: ""}
+    with pytest.raises(CommandError, match="at most 200"):
+        world.executor.run_local("update-hold", {"why": "x" * 201})

@@ -27,11 +27,15 @@ def test_a_report_carries_what_the_kernel_counted_since_the_last_one() -> None:
             links=dict,
             counters=lambda: counters,
             quality=lambda *_: None,
+            clock_behind=lambda: 3.5,
+            update_bytes=lambda: 7,
+            update_budget=9,
         ),
         interval=60.0,
     )
     first = reporter.report()
     assert first.written_bytes is not None
+    assert (first.clock_behind_s, first.update_bytes, first.update_budget_bytes) == (3.5, 7, 9)
     path = folder / f".written-{os.getpid()}"
     try:
         with path.open("wb") as file:

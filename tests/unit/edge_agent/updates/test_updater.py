@@ -10,6 +10,7 @@ import pytest
 
 from edge_agent.loop import Loop
 from edge_agent.update_settings import ProbationSettings, ShadowSettings, UpdateSettings
+from edge_agent.updates.conditions import Surroundings
 from edge_agent.updates.history import DESIRED, RESTART
 from edge_agent.updates.machine import RESUME, TRANSITIONS, Event
 from edge_agent.updates.ports import Candidate, Failure
@@ -50,6 +51,9 @@ class Device:
         self.state_dir = folder
         self.loop = Loop()
         self.notes: list[dict[str, Any]] = []
+        self.now = 1_700_000_000.0
+        self.around = Surroundings()
+        self.received = 0
         self.states: list[tuple[int, State]] = []
         self.running: dict[str, int] = {}
         self.jobs: list[Job] = []
@@ -85,7 +89,8 @@ class Device:
             models=self,
             note=self.note,
             on_change=self.on_change,
-            clock=lambda: 1_700_000_000.0,
+            clock=lambda: self.now,
+            surroundings=lambda: self.around,
             jitter=lambda: 0.0,
             look=0.001,
         )
@@ -131,9 +136,11 @@ class Device:
             elif job.have == digest(job.release):
                 lines.append(Done(path=None, digest=job.have, version=f"{job.release}.0.0"))
             elif not self.hang:
-                lines.append(Progress(fetched=100, total=100))
+                lines.append(Progress(fetched=100, total=100, received=self.received * 3 // 4))
                 lines.append(Fetched())
-                lines.append(Done(path=self.tar(), digest=digest(job.release), version=f"{job.release}.0.0"))
+                lines.append(
+                    Done(path=self.tar(), digest=digest(job.release), version=f"{job.release}.0.0", received=self.received)
+                )
         for line in lines:
             self.loop.post(lambda line=line: on_line(line) if state["live"] else None)
         return self
