@@ -111,11 +111,11 @@ def _list_entries(file: BinaryIO) -> dict[str, BundleEntry]:
                 if member.size < 0:
                     raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} has a negative size")
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:
-                    raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is not a plain file")
+                    raise BundleError(Reason.ENTRY_KIND, f"entry {name!r} is not a plain file")
                 if "/" in name or "\\" in name or "\0" in name or name.startswith(".") or not name:
-                    raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} is not a plain file name")
+                    raise BundleError(Reason.ENTRY_NAME, f"entry {name!r} is not a plain file name")
                 if name in entries:
-                    raise BundleError(Reason.BUNDLE_INVALID, f"entry {name!r} stands twice")
+                    raise BundleError(Reason.ENTRY_TWICE, f"entry {name!r} stands twice")
                 if len(entries) >= MAX_ENTRIES:
                     raise BundleError(Reason.BUNDLE_INVALID, f"more than {MAX_ENTRIES} entries")
                 entries[name] = BundleEntry(name, member.offset_data, member.size)

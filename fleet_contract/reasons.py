@@ -23,6 +23,10 @@ class Reason(StrEnum):
     METADATA_EXPIRED = "metadata_expired"
     METADATA_INVALID = "metadata_invalid"
     METADATA_ROLLBACK = "metadata_rollback"
+    METADATA_MISMATCH = "metadata_mismatch"
+    METADATA_TOO_LARGE = "metadata_too_large"
+    SIGNATURE_INVALID = "signature_invalid"
+    THRESHOLD_NOT_MET = "threshold_not_met"
     RELEASE_UNKNOWN = "release_unknown"
     RELEASE_BELOW_FLOOR = "release_below_floor"
     DOWNLOAD_FAILED = "download_failed"
@@ -31,6 +35,9 @@ class Reason(StrEnum):
     # updates: the bundle itself
     BUNDLE_INVALID = "bundle_invalid"
     BUNDLE_TOO_LARGE = "bundle_too_large"
+    ENTRY_NAME = "entry_name"
+    ENTRY_KIND = "entry_kind"
+    ENTRY_TWICE = "entry_twice"
     MANIFEST_INVALID = "manifest_invalid"
     GOLDEN_INVALID = "golden_invalid"
     LICENCE_INVALID = "licence_invalid"
@@ -41,6 +48,8 @@ class Reason(StrEnum):
     TENSOR_MISMATCH = "tensor_mismatch"
     NO_VARIANT = "no_variant"
     MODEL_FILE_INVALID = "model_file_invalid"
+    EXTERNAL_DATA = "external_data"
+    FOREIGN_OPERATOR = "foreign_operator"
     RUNTIME_MISSING = "runtime_missing"
     INCOMPATIBLE = "incompatible"
     PROVIDER_MISSING = "provider_missing"
@@ -120,8 +129,12 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.METERED_LINK: "The way to the network is one that updates are not fetched over.",
     Reason.DATA_BUDGET: "What is to be fetched is more than this month's data budget has left.",
     Reason.METADATA_EXPIRED: "The signed metadata is past its expiry date; the controller has to re-sign it.",
-    Reason.METADATA_INVALID: "The signed metadata has a wrong or missing signature, or does not parse.",
+    Reason.METADATA_INVALID: "The signed metadata does not parse, or breaks the rules of what it may say.",
     Reason.METADATA_ROLLBACK: "The metadata is older than one that this device has already seen.",
+    Reason.METADATA_MISMATCH: "The signed documents do not belong together: one is not of the version that another names.",
+    Reason.METADATA_TOO_LARGE: "A document of the metadata is larger than any honest one, or does not end.",
+    Reason.SIGNATURE_INVALID: "A document of the metadata is not signed by any of the keys that it has to be signed by.",
+    Reason.THRESHOLD_NOT_MET: "A document of the metadata is signed by some of the keys, but by fewer than are needed.",
     Reason.RELEASE_UNKNOWN: "The signed metadata does not name the desired release.",
     Reason.RELEASE_BELOW_FLOOR: "The release was revoked: it lies below the highest floor seen.",
     Reason.DOWNLOAD_FAILED: "The artifact could not be downloaded after the allowed number of attempts.",
@@ -129,6 +142,9 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.DISK_FULL: "There is not enough space on the state disk.",
     Reason.BUNDLE_INVALID: "The bundle is not a plain tar with exactly the entries that its manifest names.",
     Reason.BUNDLE_TOO_LARGE: "The bundle, or one of its entries, is larger than allowed.",
+    Reason.ENTRY_NAME: "An entry of the bundle is no plain file name: it holds a folder, `..` or a leading dot.",
+    Reason.ENTRY_KIND: "An entry of the bundle is no plain file: a link, a device, a pipe, a folder or a sparse file.",
+    Reason.ENTRY_TWICE: "Two entries of the bundle have the same name.",
     Reason.MANIFEST_INVALID: "model.toml does not parse, or contradicts itself or the signed metadata.",
     Reason.GOLDEN_INVALID: "The golden samples do not parse, or do not fit what the manifest says the model takes and gives.",
     Reason.LICENCE_INVALID: "The licence is no SPDX expression.",
@@ -138,7 +154,9 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.SIZE_MISMATCH: "A size in the manifest cannot be: the file alone takes more, or two sizes contradict each other.",
     Reason.TENSOR_MISMATCH: "Names, types or shapes in the model file are others than the manifest says.",
     Reason.NO_VARIANT: "The device can run no variant of the release; the detail names each with why not.",
-    Reason.MODEL_FILE_INVALID: "The model file uses what is refused, such as external data or a foreign operator domain.",
+    Reason.MODEL_FILE_INVALID: "The model file is not of its format, or uses what is refused.",
+    Reason.EXTERNAL_DATA: "The model file keeps tensors in another file.",
+    Reason.FOREIGN_OPERATOR: "The model file uses operators that the runtime itself does not have, or that are compiled code.",
     Reason.RUNTIME_MISSING: "The runtime that the model needs is not installed on the device.",
     Reason.INCOMPATIBLE: "The device does not meet the manifest's requirements.",
     Reason.PROVIDER_MISSING: "No execution provider or delegate that the configuration requires for the model works there.",

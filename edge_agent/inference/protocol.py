@@ -38,6 +38,8 @@ RUNTIME_MISSING = "runtime_missing"
 MANIFEST_INVALID = "manifest_invalid"
 TENSOR_MISMATCH = "tensor_mismatch"
 MODEL_FILE_INVALID = "model_file_invalid"
+EXTERNAL_DATA = "external_data"
+FOREIGN_OPERATOR = "foreign_operator"
 INCOMPATIBLE = "incompatible"
 PROVIDER_MISSING = "provider_missing"
 LOAD_FAILED = "load_failed"
@@ -50,6 +52,8 @@ CODES = (
     MANIFEST_INVALID,
     TENSOR_MISMATCH,
     MODEL_FILE_INVALID,
+    EXTERNAL_DATA,
+    FOREIGN_OPERATOR,
     INCOMPATIBLE,
     PROVIDER_MISSING,
     LOAD_FAILED,

@@ -1,4 +1,4 @@
-"""`python -m edge_agent.updates.trust_child`: fetch and verify one release, then end.
+"""`python -m edge_agent.updates.trust_child`: fetch and verify one release, or the metadata alone, then end.
 
 Reads a job (`trust/job.py`) from standard input and writes JSON lines to standard output, the last of them `done` or `error`.
 It never opens agent.db and writes nothing outside the job's two folders. Hostile bytes are parsed here, not in the daemon.
@@ -52,12 +52,16 @@ def run(job: Job, fetcher: TokenFetcher, tell: Callable[[Message], object]) -> D
                     timestamp_version=facts.timestamp_version,
                     timestamp_keys=facts.timestamp_keys,
                     release_floor=facts.release_floor,
+                    floors=facts.floors,
+                    expires=facts.expires,
                     reference_time=job.reference_time,
                 )
             )
             if job.configuration is not None:
                 what = "configuration"
                 return fetch_configuration(job, job.configuration, facts, fetcher)
+            if not job.model:
+                return Done(received=fetcher.received)
             target, release = check_release(job, facts)
             digest = f"sha256:{target.hashes['sha256']}"
             tell(Verified(version=release.version, digest=digest, length=target.length))

@@ -53,6 +53,8 @@ class Unforeseen(Exception):
 _REFUSALS: Final = frozenset(
     {
         Reason.MODEL_FILE_INVALID,
+        Reason.EXTERNAL_DATA,
+        Reason.FOREIGN_OPERATOR,
         Reason.MANIFEST_INVALID,
         Reason.TENSOR_MISMATCH,
         Reason.LOAD_FAILED,

@@ -260,6 +260,16 @@ def test_a_good_release_is_fetched_and_verified_and_nothing_lies_outside_the_two
     assert {path.name for path in tmp_path.iterdir()} == {"device", "repository"}
 
 
+def test_what_a_killed_child_left_half_written_is_removed(device: Device) -> None:
+    metadata = device.folder / "metadata"
+    metadata.mkdir()
+    (metadata / "tmp4x_0k2").write_bytes(b"half")
+    device.run()
+    assert {path.name for path in metadata.iterdir()} == {
+        "root.json", "root_history", "timestamp.json", "snapshot.json", "targets.json", "models.json",
+    }  # fmt: skip
+
+
 def test_a_verified_file_is_not_fetched_again(device: Device, server: Server) -> None:
     device.run()
     server.requests.clear()
@@ -357,7 +367,7 @@ def test_a_clock_that_was_set_back_does_not_bring_expired_metadata_to_life(devic
 def test_a_signature_by_another_key_is_refused(device: Device, signing: Signing, role: str) -> None:
     signing.keys[role] = CryptoSigner.generate_ed25519()
     signing.publish()
-    assert device.refused() == ("metadata_invalid", False)
+    assert device.refused() == ("signature_invalid", False)
 
 
 def test_metadata_that_does_not_parse_is_refused(device: Device, signing: Signing) -> None:
@@ -367,7 +377,7 @@ def test_metadata_that_does_not_parse_is_refused(device: Device, signing: Signin
 
 def test_endless_metadata_is_refused(device: Device, signing: Signing) -> None:
     (signing.folder / "metadata" / "timestamp.json").write_bytes(b" " * 1_000_000)
-    assert device.refused() == ("metadata_invalid", False)
+    assert device.refused() == ("metadata_too_large", False)
 
 
 def test_a_release_that_nobody_signed_is_unknown(device: Device) -> None:
@@ -376,6 +386,19 @@ def test_a_release_that_nobody_signed_is_unknown(device: Device) -> None:
 
 def test_a_release_below_the_devices_floor_is_refused(device: Device) -> None:
     assert device.refused(release_floor=2) == ("release_below_floor", False)
+
+
+def test_a_job_without_a_model_learns_the_floors_of_all_models_and_when_the_metadata_expires(
+    device: Device, signing: Signing, server: Server
+) -> None:
+    signing.add(Release(model="leak", version="1.0.0", release=1, floor=1), make_bundle("leak"))
+    signing.models.unrecognized_fields["floors"] = {"frost": 2}
+    signing.models.expires -= timedelta(days=3)
+    signing.publish()
+    valid, done = device.run(model="", release=0)
+    assert (valid["floors"], valid["expires"]) == ({"frost": 2, "leak": 1}, signing.models.expires.timestamp())
+    assert done["received"] > 0
+    assert not [path for path, _ in server.requests if path.startswith(TARGETS_PATH)]
 
 
 def test_a_floor_signed_with_a_later_release_revokes_the_earlier_one_on_a_device_that_never_had_it(
@@ -398,7 +421,7 @@ def test_a_signed_file_that_is_no_sound_bundle_is_refused(device: Device, signin
     signing.add(Release(model="frost", version="1.1.0", release=2, floor=0), make_bundle(version="1.1.0", extra="../evil"))
     signing.add(Release(model="frost", version="1.2.0", release=3, floor=0), make_bundle(version="9.9.9"))
     signing.publish()
-    assert device.refused(release=2) == ("bundle_invalid", False)
+    assert device.refused(release=2) == ("entry_name", False)
     assert device.refused(release=3) == ("manifest_invalid", False)
     assert device.downloads() == []
 

@@ -230,19 +230,19 @@ def _make_external(model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "text"),
+    ("change", "reason", "text"),
     [
-        (_add_foreign, "com.example"),
-        (_add_foreign_in_a_branch, "com.example"),
-        (_make_external, "external data"),
+        (_add_foreign, protocol.FOREIGN_OPERATOR, "com.example"),
+        (_add_foreign_in_a_branch, protocol.FOREIGN_OPERATOR, "com.example"),
+        (_make_external, protocol.EXTERNAL_DATA, "external data"),
     ],
 )
 def test_an_onnx_file_with_foreign_operators_or_external_data_never_reaches_the_runtime(
-    change: Callable[[Any], None], text: str
+    change: Callable[[Any], None], reason: str, text: str
 ) -> None:
     with pytest.raises(BackendError, match=text) as caught:
         open_model("onnx", onnx_file(extra=change), WANTED, GIVEN)
-    assert caught.value.reason == protocol.MODEL_FILE_INVALID
+    assert caught.value.reason == reason
 
 
 def test_an_onnx_file_cut_off_anywhere_is_refused_without_a_crash() -> None:
@@ -321,7 +321,7 @@ def test_compiled_code_for_a_device_never_reaches_the_runtime(operator: str) -> 
 
     with pytest.raises(BackendError, match=f"{operator}, which is compiled code") as caught:
         open_model("onnx", onnx_file(extra=add))
-    assert caught.value.reason == protocol.MODEL_FILE_INVALID
+    assert caught.value.reason == protocol.FOREIGN_OPERATOR
 
 
 def test_bytes_that_also_look_like_the_runtimes_own_format_are_read_as_what_was_checked() -> None:

@@ -77,6 +77,6 @@ def test_a_file_for_an_accelerator_names_the_missing_delegate_and_not_itself(tmp
     assert caught.value.reason == protocol.PROVIDER_MISSING
     with pytest.raises(BackendError, match="custom op") as caught:
         open_model("tflite", data, given=given)
-    assert caught.value.reason == protocol.MODEL_FILE_INVALID
+    assert caught.value.reason == protocol.FOREIGN_OPERATOR
     backend = open_model("tflite", data, given=given, delegates=("edgetpu", build(tmp_path, takes=9)))
     assert backend.run({"features": SAMPLES[:1]}).tolist() == [[0.25, 0.25, 0.25]]

@@ -32,8 +32,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def check_onnx_file(model: bytes) -> None:
-    """Raise BackendError with MODEL_FILE_INVALID for external data, operators that are foreign or compiled code, or
-    bytes that are no ONNX file."""
+    """Raise BackendError: EXTERNAL_DATA, FOREIGN_OPERATOR (compiled code too), or MODEL_FILE_INVALID for bytes that are no
+    ONNX file."""
     view = memoryview(model)
     pending = [("model", 0, len(view), 0)]
     graphs = 0
@@ -49,13 +49,13 @@ def check_onnx_file(model: bytes) -> None:
             elif wire == _BYTES and _DOMAIN_FIELD.get(kind) == field:
                 domain = bytes(view[low:high]).decode("utf-8", "replace")
                 if domain not in DOMAINS:
-                    raise BackendError(protocol.MODEL_FILE_INVALID, f"the ONNX file uses operator domain {domain!r}")
+                    raise BackendError(protocol.FOREIGN_OPERATOR, f"the ONNX file uses operator domain {domain!r}")
             elif wire == _BYTES and kind == "node" and field == _OPERATOR_FIELD:
                 operator = bytes(view[low:high]).decode("utf-8", "replace")
                 if operator in REFUSED:
-                    raise BackendError(protocol.MODEL_FILE_INVALID, f"the ONNX file uses {operator}, which is compiled code")
+                    raise BackendError(protocol.FOREIGN_OPERATOR, f"the ONNX file uses {operator}, which is compiled code")
             elif kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and low == _EXTERNAL)):
-                raise BackendError(protocol.MODEL_FILE_INVALID, "the ONNX file keeps tensors in another file (external data)")
+                raise BackendError(protocol.EXTERNAL_DATA, "the ONNX file keeps tensors in another file (external data)")
     if not graphs:
         raise BackendError(protocol.MODEL_FILE_INVALID, "not an ONNX file: it holds no graph")
 

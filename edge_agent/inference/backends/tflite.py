@@ -162,7 +162,7 @@ def _find_package(model: bytes) -> tuple[Any, str]:
 
 def _load_error(error: Exception) -> BackendError:
     text = str(error).strip()
-    reason = protocol.MODEL_FILE_INVALID if "custom op" in text.lower() else protocol.LOAD_FAILED
+    reason = protocol.FOREIGN_OPERATOR if "custom op" in text.lower() else protocol.LOAD_FAILED
     return BackendError(reason, f"TensorFlow Lite could not load the model: {text}")
 
 

@@ -8,7 +8,7 @@ from fleet_contract.reasons import Reason
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """One release, or one revision of a configuration, to fetch and verify.
+    """One release, or one revision of a configuration, to fetch and verify; or the metadata alone to bring up to date.
 
     It carries the token, so it travels on standard input and is never logged.
     """
@@ -21,8 +21,9 @@ class Job(Struct, frozen=True, kw_only=True):
     """The first trusted root: the only thing that is believed without a signature."""
     token: str
     ca_file: str | None = None
-    model: str
-    release: int
+    model: str = ""
+    """Empty, and no configuration either: only the metadata is refreshed."""
+    release: int = 0
     configuration: DesiredConfiguration | None = None
     """In place of a release: a revision of a configuration to fetch and verify."""
     timestamp_floor: int = 0
@@ -53,7 +54,12 @@ class MetadataValid(Line, frozen=True, tag="metadata"):
     timestamp_keys: str
     """The ids of the keys that root names for the timestamp, joined."""
     release_floor: int
+    """Of the job's model; 0 where the job names none."""
     reference_time: float
+    floors: dict[str, int] = {}
+    """Model to floor, of every model that the metadata names."""
+    expires: float = 0.0
+    """Seconds since 1970: when the first of the documents expires."""
 
 
 class Verified(Line, frozen=True, tag="verified"):
@@ -78,11 +84,14 @@ class Fetched(Line, frozen=True, tag="fetched"):
 
 
 class Done(Line, frozen=True, tag="done"):
-    """The bundle is the signed one and sound. `path` is none where the job's `have` was the signed bundle."""
+    """The bundle is the signed one and sound. `path` is none where the job's `have` was the signed bundle.
 
-    path: str | None
-    digest: str
-    version: str
+    Of a job without a model only `received` says anything.
+    """
+
+    path: str | None = None
+    digest: str = ""
+    version: str = ""
     received: int = 0
     """All that this child has taken from the network, in bytes."""
 

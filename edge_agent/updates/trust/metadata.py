@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient.updater import Updater
 
 from edge_agent.durable import fsync_file, fsync_folder
@@ -17,7 +17,10 @@ from fleet_contract.configuration import configuration_path
 from fleet_contract.reasons import Reason
 from fleet_contract.trust import MODELS_ROLE, Release, parse_floors, parse_release, target_path
 
-_T = TypeVar("_T", Root, Timestamp, Targets)
+_T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
+
+ANY_MODEL: Final = "any"
+"""Stands in the path of a job that names no model. Whether there is such a target says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class SignedFacts:
     timestamp_keys: str
     release_floor: int
     """The highest floor of any signed release of the model, and of this device's own."""
+    floors: dict[str, int]
+    """Model to floor, of every model that the metadata names."""
+    expires: float
+    """Seconds since 1970: when the first of the documents expires."""
     target: TargetFile | None
     """None: the release is not signed."""
     path: str
@@ -35,17 +42,22 @@ class SignedFacts:
 
 
 def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
-    """Bring the metadata up to date, make it durable and return what it says about the job's release.
+    """Bring the metadata up to date, make it durable and return what it says about the job's release, if it names one.
 
     Raises Refusal, tuf's RepositoryError and DownloadError, and OSError.
     """
     folder = Path(job.metadata_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("tmp*"):
+        left.unlink()  # the library's own, of a child that was killed while it wrote
     updater = Updater(str(folder), job.metadata_url, fetcher=fetcher, bootstrap=Path(job.root_file).read_bytes())
     # The library always takes the system clock, and a clock that was set back would bring expired metadata back to life.
     updater._trusted_set.reference_time = datetime.fromtimestamp(job.reference_time, UTC)
     wanted = job.configuration
-    path = target_path(job.model, job.release) if wanted is None else configuration_path(wanted.name, wanted.revision)
+    if wanted is not None:
+        path = configuration_path(wanted.name, wanted.revision)
+    else:  # the models' metadata is only read for a path that it may speak of
+        path = target_path(job.model or ANY_MODEL, job.release or 1)
     try:
         updater.refresh()
         target = updater.get_targetinfo(path)
@@ -59,10 +71,15 @@ def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
         raise Refusal(
             Reason.METADATA_ROLLBACK, f"timestamp version {version} is older than version {job.timestamp_floor}, seen before"
         )
-    floor = max(job.release_floor, _highest_floor(folder, job.model))
+    models = folder / f"{MODELS_ROLE}.json"
+    signed = _read(models, Targets) if wanted is None and models.is_file() else None
+    floors = _floors(signed) if signed is not None else {}
+    floor = max(job.release_floor, floors.get(job.model, 0))
+    documents = (root, _read(folder / "timestamp.json", Timestamp), _read(folder / "snapshot.json", Snapshot))
+    expires = min(each.expires for each in (*documents, _read(folder / "targets.json", Targets), signed) if each is not None)
     if target is not None and root.consistent_snapshot:
         path = target.get_prefixed_paths()[0]
-    return SignedFacts(version, keys, floor, target, path)
+    return SignedFacts(version, keys, floor, floors, expires.timestamp(), target, path)
 
 
 def check_release(job: Job, facts: SignedFacts) -> tuple[TargetFile, Release]:
@@ -89,14 +106,10 @@ def check_release(job: Job, facts: SignedFacts) -> tuple[TargetFile, Release]:
     return facts.target, release
 
 
-def _highest_floor(folder: Path, model: str) -> int:
+def _floors(signed: Targets) -> dict[str, int]:
     """Over all signed releases, and floors raised without one: a device that never saw what raised it learns of it too."""
-    file = folder / f"{MODELS_ROLE}.json"
-    if not file.is_file():
-        return 0
-    signed = _read(file, Targets)
     try:
-        floor = parse_floors(signed.unrecognized_fields).get(model, 0)
+        floors = parse_floors(signed.unrecognized_fields)
     except ValueError as error:
         raise Refusal(Reason.METADATA_INVALID, str(error)) from error
     for path, target in signed.targets.items():
@@ -105,9 +118,9 @@ def _highest_floor(folder: Path, model: str) -> int:
             named = target_path(release.model, release.release)
         except ValueError:
             continue  # another release's facts are not this job's to refuse
-        if release.model == model and named == path:
-            floor = max(floor, release.floor)
-    return floor
+        if named == path:
+            floors[release.model] = max(floors.get(release.model, 0), release.floor)
+    return floors
 
 
 def _read(path: Path, kind: type[_T]) -> _T:

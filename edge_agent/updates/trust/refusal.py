@@ -1,6 +1,7 @@
 """From what went wrong in the trust child to a reason code, and whether another attempt may work."""
 
 import errno
+import re
 from typing import Final
 
 from tuf.api.exceptions import (
@@ -11,6 +12,7 @@ from tuf.api.exceptions import (
     ExpiredMetadataError,
     LengthOrHashMismatchError,
     RepositoryError,
+    UnsignedMetadataError,
 )
 
 from edge_agent.updates.trust.fetcher import BeyondBudget, RefusedByServer
@@ -19,6 +21,8 @@ from fleet_contract.reasons import Reason
 
 TEMPORARY_STATUS: Final = frozenset({401, 403, 408, 425, 429})
 """Besides all of 5xx. 401 and 403 too: an operator can put a new token file in place, and it is read at each attempt."""
+_OLDER: Final = re.compile(r"must be >= \d+|Expected \S+\.json version")
+_SOME_SIGNED: Final = re.compile(r"signed by [1-9]\d*/")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -58,8 +62,17 @@ def judge(error: Exception, what: str) -> Refusal:
         case ExpiredMetadataError():
             return Refusal(Reason.METADATA_EXPIRED, detail, temporary=True)
         case BadVersionNumberError():
-            return Refusal(Reason.METADATA_ROLLBACK, detail)
-        case LengthOrHashMismatchError() | RepositoryError() | DownloadLengthMismatchError():
+            # The library has one error for both, and only its text tells an older document from one of another set.
+            older = _OLDER.search(str(error)) is not None
+            return Refusal(Reason.METADATA_ROLLBACK if older else Reason.METADATA_MISMATCH, detail)
+        case LengthOrHashMismatchError():
+            return Refusal(Reason.METADATA_MISMATCH, detail)
+        case DownloadLengthMismatchError():
+            return Refusal(Reason.METADATA_TOO_LARGE, detail)
+        case UnsignedMetadataError():
+            some = _SOME_SIGNED.search(str(error)) is not None
+            return Refusal(Reason.THRESHOLD_NOT_MET if some else Reason.SIGNATURE_INVALID, detail)
+        case RepositoryError():
             return Refusal(Reason.METADATA_INVALID, detail)
         case DownloadHTTPError():
             status = error.status_code

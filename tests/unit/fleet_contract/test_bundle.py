@@ -55,7 +55,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(
     name: str, good_entries: list[Entry], entry: MakeEntry, pack: Pack
 ) -> None:
     error = refusal(pack([*good_entries, entry(name, b"x")]))
-    assert error.reason is Reason.BUNDLE_INVALID
+    assert error.reason is Reason.ENTRY_NAME
     assert "plain file name" in str(error)
 
 
@@ -75,7 +75,7 @@ def test_what_is_not_a_plain_file_is_refused(
     kind: str, fields: dict[str, object], good_entries: list[Entry], entry: MakeEntry, pack: Pack
 ) -> None:
     error = refusal(pack([*good_entries, entry("other", **fields)]))
-    assert (error.reason, str(error)) == (Reason.BUNDLE_INVALID, "entry 'other' is not a plain file"), kind
+    assert (error.reason, str(error)) == (Reason.ENTRY_KIND, "entry 'other' is not a plain file"), kind
 
 
 def test_a_sparse_file_is_refused(good_entries: list[Entry], pack: Pack) -> None:
@@ -86,17 +86,17 @@ def test_a_sparse_file_is_refused(good_entries: list[Entry], pack: Pack) -> None
     info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99999999999"}
     model, _, golden = good_entries
     error = refusal(pack([model, (info, content), golden], tarfile.PAX_FORMAT))
-    assert (error.reason, str(error)) == (Reason.BUNDLE_INVALID, "entry 'frost.onnx' is not a plain file")
+    assert (error.reason, str(error)) == (Reason.ENTRY_KIND, "entry 'frost.onnx' is not a plain file")
 
 
 def test_an_old_sparse_file_is_refused(good_entries: list[Entry], entry: MakeEntry, pack: Pack) -> None:
     error = refusal(pack([*good_entries, entry("other", type=tarfile.GNUTYPE_SPARSE)]))
-    assert error.reason is Reason.BUNDLE_INVALID
+    assert error.reason is Reason.ENTRY_KIND
 
 
 def test_a_name_that_stands_twice_is_refused(good_entries: list[Entry], entry: MakeEntry, pack: Pack) -> None:
     error = refusal(pack([*good_entries, entry("frost.onnx", b"another")]))
-    assert (error.reason, str(error)) == (Reason.BUNDLE_INVALID, "entry 'frost.onnx' stands twice")
+    assert (error.reason, str(error)) == (Reason.ENTRY_TWICE, "entry 'frost.onnx' stands twice")
 
 
 def test_an_entry_that_the_manifest_does_not_name_is_refused(good_entries: list[Entry], entry: MakeEntry, pack: Pack) -> None:

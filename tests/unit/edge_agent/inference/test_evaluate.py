@@ -69,7 +69,7 @@ def test_a_sample_without_an_answer_costs_itself_alone(make_bundle: MakeBundle, 
 def test_a_bundle_that_cannot_be_loaded_is_an_answer(make_bundle: MakeBundle) -> None:
     got = evaluated(make_bundle(linear_onnx([[2.0, 1.0]], [0.0], domain="evil")).path)
     assert got.failed is not None
-    assert got.failed[0] == "model_file_invalid"
+    assert got.failed[0] == "foreign_operator"
     assert "evil" in got.failed[1]
 
 
