@@ -30,7 +30,7 @@ SCHEMA: Final = 1
 MANIFEST_NAME: Final = "model.toml"
 MAX_TOKENS: Final = 8192
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?")
-_VARIANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+VARIANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _ENTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -186,7 +186,7 @@ class Manifest(Record, frozen=True, kw_only=True):
             raise ManifestError(str(error)) from error
         if not _VERSION.fullmatch(self.version):
             raise ManifestError(f"version: {self.version!r} is not of the form 1.2.3 or 1.2.3-label")
-        if self.variant is not None and not _VARIANT.fullmatch(self.variant):
+        if self.variant is not None and not VARIANT.fullmatch(self.variant):
             raise ManifestError(f"variant: {self.variant!r} is not of a-z, 0-9 and -, up to 32")
         self._check_entries()
         names = [item.name for item in self.inputs]

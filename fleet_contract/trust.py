@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from fleet_contract.manifest import VARIANT, Manifest
 from fleet_contract.topics import check_name
 
 MODELS_ROLE: Final = "models"
@@ -17,6 +18,47 @@ TARGETS_PATH: Final = "/artifacts/targets/"
 """Where the controller's HTTP server offers the repository, below its base URL; the device's token opens it."""
 
 
+class VariantFacts(Struct, frozen=True, kw_only=True):
+    """What a device decides by, before it downloads, whether it can run a variant and how well. Sizes in bytes, none is 0.
+
+    Signed metadata has no fractions (canonical JSON), so times are in whole microseconds and metrics are text.
+    """
+
+    runtime: str
+    runtime_min: str | None = None
+    runtime_max: str | None = None
+    opset: int | None = None
+    accelerators: tuple[str, ...] = ()
+    """One of these is needed; none: the CPU will do."""
+    accelerators_preferred: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    """At peak, or between inferences where the maker gives no peak."""
+    disk_bytes: int = 0
+    """Beside the target's own length, where a runtime compiles something out of it."""
+    latency_us: int | None = None
+    """What the maker promises on `latency_device`."""
+    latency_device: str = ""
+    metrics: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def variant_facts(manifest: Manifest) -> VariantFacts:
+    """The facts to sign for a bundle."""
+    needs = manifest.requirements
+    return VariantFacts(
+        runtime=manifest.runtime.value,
+        runtime_min=needs.runtime_min,
+        runtime_max=needs.runtime_max,
+        opset=needs.opset,
+        accelerators=needs.accelerators,
+        accelerators_preferred=needs.accelerators_preferred,
+        memory_bytes=needs.memory_peak_bytes or needs.memory_bytes,
+        disk_bytes=needs.disk_bytes,
+        latency_us=None if needs.latency_ms is None else max(1, round(needs.latency_ms * 1000)),
+        latency_device=needs.latency_device,
+        metrics={name: f"{value:.6g}" for name, value in sorted(manifest.metrics.items())},
+    )
+
+
 class Release(Struct, frozen=True, kw_only=True):
     """The signed facts of one publication. `release` and `floor` are numbers of this model alone."""
 
@@ -26,13 +68,32 @@ class Release(Struct, frozen=True, kw_only=True):
     """Grows with every publication of the model."""
     floor: int
     """The lowest release that may still be installed; a device keeps the highest floor that it has seen."""
+    variant: str | None = None
+    """Which of the release's builds this target is; none where it has only one."""
+    facts: VariantFacts | None = None
 
 
-def target_path(model: str, release: int) -> str:
-    """The TUF target path of a release: `models/frost/3.tar`."""
+def target_path(model: str, release: int, variant: str | None = None) -> str:
+    """The TUF target path of a release: `models/frost/3.tar`, or `models/frost/3.int8.tar` where it has several variants."""
     if release < 1:
         raise ValueError(f"release {release}: counts from 1")
-    return f"models/{check_name(model, 'model')}/{release}.tar"
+    if variant is not None and not VARIANT.fullmatch(variant):
+        raise ValueError(f"variant {variant!r}: of a-z, 0-9 and -, up to 32")
+    return f"models/{check_name(model, 'model')}/{release}{'' if variant is None else '.' + variant}.tar"
+
+
+def find_contradiction(release: Release, manifest: Manifest) -> str | None:
+    """What a bundle's manifest says otherwise than was signed of it, or None."""
+    signed, says = f"{release.model} {release.version}", f"{manifest.name} {manifest.version}"
+    if signed != says:
+        return f"the manifest says {says}, signed is {signed}"
+    if release.variant is not None and release.variant != manifest.variant:
+        return f"the manifest says variant {manifest.variant}, signed is {release.variant}"
+    if release.facts is not None and release.facts != variant_facts(manifest):
+        wanted = variant_facts(manifest)
+        keys = [key for key in VariantFacts.__struct_fields__ if getattr(release.facts, key) != getattr(wanted, key)]
+        return f"the manifest says something else than was signed of {', '.join(keys)}"
+    return None
 
 
 def parse_release(custom: Any) -> Release:

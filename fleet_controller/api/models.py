@@ -22,10 +22,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Publication(Struct, forbid_unknown_fields=True):
-    """Body of `POST /releases`: the signed `models` metadata as text, and the hash of the uploaded bundle."""
+    """Body of `POST /releases`: the signed `models` metadata as text, and the hash of the upload, or of each variant's."""
 
     metadata: str
-    sha256: str
+    sha256: str | tuple[str, ...]
 
 
 def _view(row: ReleaseRow, floors: dict[str, int]) -> dict[str, Any]:
@@ -80,11 +80,14 @@ async def upload_bundle(request: Ask, sha256: str) -> dict[str, Any]:
 def publish_release(request: Ask, data: Publication) -> dict[str, Any]:
     """Publish what was signed on the operator's machine, over bytes that were uploaded before."""
     registry: Registry = request.app.state.registry
-    bundle = registry.uploads / data.sha256
-    if not _SHA256.fullmatch(data.sha256) or not bundle.is_file():
-        raise ApiError(422, "publication_refused", f"no bundle of sha256 {data.sha256} was uploaded")
+    hashes = (data.sha256,) if isinstance(data.sha256, str) else data.sha256
+    bundles = [registry.uploads / each for each in hashes if _SHA256.fullmatch(each)]
+    for each in hashes:
+        if not _SHA256.fullmatch(each) or not (registry.uploads / each).is_file():
+            raise ApiError(422, "publication_refused", f"no bundle of sha256 {each} was uploaded")
     try:
-        row = registry.publish(data.metadata.encode(), bundle, request.state.operator)
+        row = registry.publish(data.metadata.encode(), bundles, request.state.operator)
         return _view(row, registry.repository.floors())
     finally:
-        bundle.unlink(missing_ok=True)
+        for bundle in bundles:
+            bundle.unlink(missing_ok=True)

@@ -98,7 +98,7 @@ def _render_list(releases: list[dict[str, Any]]) -> Any:
             each["model"],
             each["release"],
             each["version"],
-            each["manifest"]["runtime"],
+            ", ".join(item["variant"] for item in each["variants"] if item["variant"]) or each["manifest"]["runtime"],
             size(each["size"]),
             short(each["digest"]),
             "revoked" if each["revoked"] else None,
@@ -106,7 +106,7 @@ def _render_list(releases: list[dict[str, Any]]) -> Any:
         )
         for each in releases
     ]
-    return table(("model", "release", "version", "runtime", "size", "digest", "", "published ago"), rows)
+    return table(("model", "release", "version", "variants", "size", "digest", "", "published ago"), rows)
 
 
 @app.command("show", epilog=EPILOG)
@@ -144,4 +144,24 @@ def _render_one(releases: list[dict[str, Any]]) -> Any:
     facts += [("labels", ", ".join(manifest.get("labels", ())))]
     facts += [(key, value) for key, value in manifest.get("metrics", {}).items()]
     title = (f"{newest['model']} {newest['version']} (release {newest['release']})", "")
-    return Group(_render_list(releases), table(title, [row for row in facts if row[1] not in (None, "")]))
+    parts = [_render_list(releases), table(title, [row for row in facts if row[1] not in (None, "")])]
+    if len(newest["variants"]) > 1:
+        columns = ("variant", "runs on", "size", "memory", "latency", "digest")
+        parts.append(table(columns, [_variant_row(each) for each in newest["variants"]]))
+    return Group(*parts)
+
+
+def _variant_row(variant: dict[str, Any]) -> tuple[str | None, ...]:
+    facts = variant["facts"] or {}
+    lowest, highest = facts.get("runtime_min"), facts.get("runtime_max")
+    versions = f" {lowest or ''}…{highest or ''}" if lowest or highest else ""
+    accelerators = f" with {' or '.join(facts['accelerators'])}" if facts.get("accelerators") else ""
+    latency = facts.get("latency_us")
+    return (
+        variant["variant"],
+        f"{facts.get('runtime', '')}{versions}{accelerators}",
+        size(variant["size"]),
+        size(facts.get("memory_bytes") or None),
+        f"{latency / 1000:g} ms on {facts.get('latency_device')}" if latency else None,
+        short(variant["digest"]),
+    )

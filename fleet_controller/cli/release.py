@@ -22,6 +22,8 @@ from fleet_controller.cli.trust_file import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from securesystemslib.signer import Signer
     from tuf.api.metadata import Metadata, Targets
 
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from fleet_controller.registry.publication import BundleFacts
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", exists=True, dir_okay=False, help="The bundle, a .tar.")]
+BundlesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="BUNDLE...", exists=True, dir_okay=False, help="A .tar; or all variants of one release."),
+]
 KeyOption = Annotated[
     str, typer.Option(metavar="KEY", help="The release key: a file, or hsm:ID?label=TOKEN. It never leaves this machine.")
 ]
@@ -50,7 +56,7 @@ def measure(bundle: Path) -> "BundleFacts":
 
 
 def add(
-    bundle: BundleArgument,
+    bundles: BundlesArgument,
     key: KeyOption,
     passphrase_file: PassphraseOption = None,
     pin_file: PinOption = None,
@@ -60,19 +66,24 @@ def add(
 ) -> None:
     """Sign a bundle with the release key, here, and publish it as the model's next release.
 
+    Several bundles of one name and version, each with a key `variant` of its own, become one release: each device picks among
+    them.
+
     Example: fleet model add frost-1.0.0.tar --key /media/usb/release.pem
+
+    Example: fleet model add leak-2.0.0.tar variants/leak-2.0.0-int8.tar --key /media/usb/release.pem
     """
     from fleet_controller.registry.keys import Secrets
 
-    facts = measure(bundle)
-    body, view = _sign_release(facts, fetch_trust(None), key, Secrets(passphrase_file, pin_file), floor)
+    measured = [measure(bundle) for bundle in bundles]
+    body, view = _sign_release(measured, fetch_trust(None), key, Secrets(passphrase_file, pin_file), floor)
     if not dry_run:
-        view = _publish(Service(timeout=UPLOAD_SECONDS), body, bundle)
+        view = _publish(Service(timeout=UPLOAD_SECONDS), body, bundles)
     _tell("would publish" if dry_run else "published", view, output, dry_run=dry_run)
 
 
 def sign(
-    bundle: BundleArgument,
+    bundles: BundlesArgument,
     key: KeyOption,
     trust: TrustOption,
     out: Annotated[Path, typer.Option(help="Write the signed release here, for `fleet model publish`.")],
@@ -87,15 +98,17 @@ def sign(
     """
     from fleet_controller.registry.keys import Secrets
 
-    body, view = _sign_release(measure(bundle), fetch_trust(trust), key, Secrets(passphrase_file, pin_file), floor)
+    measured = [measure(bundle) for bundle in bundles]
+    body, view = _sign_release(measured, fetch_trust(trust), key, Secrets(passphrase_file, pin_file), floor)
     write_text(out, json.dumps(body, indent=2) + "\n")
     _tell("signed", view, output, dry_run=False)
 
 
 def publish(
     signed: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `sign` or `revoke --out` wrote.")],
-    bundle: Annotated[
-        Path | None, typer.Argument(exists=True, dir_okay=False, help="The bundle that was signed; none for a revocation.")
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="BUNDLE...", exists=True, dir_okay=False, help="What was signed; none for a revocation."),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -112,11 +125,18 @@ def publish(
     if sha256 is None:
         _tell_revoked(service.post("/revocations", {"metadata": metadata}), "revoked", output, dry_run=False)
         return
-    if bundle is None:
+    if not bundles:
         fail(Exit.USAGE, f"{signed} is a release: name its bundle too")
-    if measure(bundle).sha256 != sha256:
-        fail(Exit.FAILED, f"{bundle} is not the bundle that was signed: that one has sha256 {sha256}")
-    _tell("published", _publish(service, {"metadata": metadata, "sha256": sha256}, bundle), output, dry_run=False)
+    hashes = [sha256] if isinstance(sha256, str) else list(sha256)
+    given = {measure(bundle).sha256: bundle for bundle in bundles}
+    for digest, bundle in given.items():
+        if digest not in hashes:
+            fail(Exit.FAILED, f"{bundle} is not the bundle that was signed: that one has sha256 {', '.join(hashes)}")
+    missing = [digest for digest in hashes if digest not in given]
+    if missing:
+        fail(Exit.USAGE, f"{signed} has {len(hashes)} variants: name the bundle of sha256 {missing[0]} too")
+    ordered = [given[digest] for digest in hashes]
+    _tell("published", _publish(service, {"metadata": metadata, "sha256": sha256}, ordered), output, dry_run=False)
 
 
 def revoke(
@@ -156,17 +176,18 @@ def revoke(
 
 
 def _sign_release(
-    facts: "BundleFacts", trust: dict[str, Any], key: str, secrets: "Secrets", floor: int | None
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """The body that publishes the bundle as the next release, and what it says for people."""
-    from fleet_controller.registry.publication import PublicationError, next_release, with_release
+    bundles: "Sequence[BundleFacts]", trust: dict[str, Any], key: str, secrets: "Secrets", floor: int | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The body that publishes the bundles as the next release, and what it says for people."""
+    from fleet_controller.registry.publication import PublicationError, next_releases, with_releases
 
     current = read_state(trust).models
     try:
-        release = next_release(current.signed, facts, floor)
+        releases = next_releases(current.signed, bundles, floor)
     except PublicationError as error:
         fail(Exit.FAILED, str(error))
-    proposed = with_release(current, release, facts, datetime.now(UTC))
+    proposed = with_releases(current, releases, bundles, datetime.now(UTC))
+    release, facts = releases[0], bundles[0]
     _sign(proposed, key, secrets)
     view = {
         "model": release.model,
@@ -175,8 +196,13 @@ def _sign_release(
         "floor": release.floor,
         "digest": facts.digest,
         "size": facts.length,
+        "variants": [
+            {"variant": each.variant, "digest": bundle.digest, "size": bundle.length}
+            for each, bundle in zip(releases, bundles, strict=True)
+        ],
     }
-    return {"metadata": proposed.to_bytes().decode(), "sha256": facts.sha256}, view
+    hashes = [bundle.sha256 for bundle in bundles]
+    return {"metadata": proposed.to_bytes().decode(), "sha256": hashes[0] if len(hashes) == 1 else hashes}, view
 
 
 def _sign(metadata: "Metadata[Targets]", key: str, secrets: "Secrets") -> None:
@@ -192,8 +218,10 @@ def _sign(metadata: "Metadata[Targets]", key: str, secrets: "Secrets") -> None:
         fail(Exit.FAILED, f"key {key} cannot sign: {str(error) or type(error).__name__}")
 
 
-def _publish(service: Service, body: dict[str, str], bundle: Path) -> dict[str, Any]:
-    service.upload(f"/uploads/{body['sha256']}", bundle)
+def _publish(service: Service, body: dict[str, Any], bundles: "Sequence[Path]") -> dict[str, Any]:
+    hashes = [body["sha256"]] if isinstance(body["sha256"], str) else body["sha256"]
+    for sha256, bundle in zip(hashes, bundles, strict=True):
+        service.upload(f"/uploads/{sha256}", bundle)
     return dict(service.post("/releases", body))
 
 
@@ -201,7 +229,10 @@ def _tell(done: str, view: dict[str, Any], output: Output, *, dry_run: bool) -> 
     if output is Output.JSON:
         print_json(view | {"dry_run": dry_run})
     else:
-        typer.echo(f"{done} {view['model']} {view['version']} as release {view['release']}, {view['digest']}")
+        what = ", ".join(
+            each["digest"] if each["variant"] is None else f"{each['variant']} {each['digest']}" for each in view["variants"]
+        )
+        typer.echo(f"{done} {view['model']} {view['version']} as release {view['release']}, {what}")
 
 
 def _tell_revoked(view: dict[str, Any], done: str, output: Output, *, dry_run: bool) -> None:

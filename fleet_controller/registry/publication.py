@@ -1,11 +1,12 @@
 """The rules of publishing and revoking releases, without I/O: what the operator signs, and what the service accepts.
 
-A publication adds exactly one target to the `models` metadata. Releases of a model count up from 1; nothing that was published
-is ever changed or taken away, so a release number means the same bytes for good. A revocation adds no target: it raises the
-floor of one model, and every release below it is worth nothing from then on.
+A publication adds one release to the `models` metadata: one target, or one for each of its variants. Releases of a model count
+up from 1; nothing that was published is ever changed or taken away, so a release number means the same bytes for good. A
+revocation adds no target: it raises the floor of one model, and every release below it is worth nothing from then on.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,7 +16,15 @@ from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from fleet_contract.manifest import Manifest
-from fleet_contract.trust import FLOORS_FIELD, MODELS_ROLE, Release, parse_floors, parse_release, target_path
+from fleet_contract.trust import (
+    FLOORS_FIELD,
+    MODELS_ROLE,
+    Release,
+    parse_floors,
+    parse_release,
+    target_path,
+    variant_facts,
+)
 
 MODELS_LIFETIME: Final = timedelta(days=365)
 """The release key is offline: this is how long devices go on trusting the releases without a new publication."""
@@ -41,11 +50,16 @@ class BundleFacts:
 
 @dataclass(frozen=True, slots=True)
 class PublishedRelease:
-    """One signed release: its facts and its bytes."""
+    """One signed target: the facts of a release, or of one variant of it, and its bytes."""
 
     release: Release
     length: int
     sha256: str
+
+    @property
+    def path(self) -> str:
+        """The target's path."""
+        return target_path(self.release.model, self.release.release, self.release.variant)
 
     @property
     def digest(self) -> str:
@@ -54,12 +68,12 @@ class PublishedRelease:
 
 
 def releases_of(models: Targets) -> list[PublishedRelease]:
-    """All signed releases, by model and number. Raises PublicationError if the metadata breaks the contract."""
+    """All signed targets, by model, number and variant. Raises PublicationError if the metadata breaks the contract."""
     found = []
     for path, target in models.targets.items():
         try:
             release = parse_release(target.custom)
-            wanted = target_path(release.model, release.release)
+            wanted = target_path(release.model, release.release, release.variant)
         except ValueError as error:
             raise PublicationError(f"target {path}: {error}") from error
         if wanted != path:
@@ -67,7 +81,7 @@ def releases_of(models: Targets) -> list[PublishedRelease]:
         if set(target.hashes) != {"sha256"}:
             raise PublicationError(f"target {path}: needs a sha256 and no other hash")
         found.append(PublishedRelease(release, target.length, target.hashes["sha256"]))
-    return sorted(found, key=lambda item: (item.release.model, item.release.release))
+    return sorted(found, key=lambda item: (item.release.model, item.release.release, item.release.variant or ""))
 
 
 def floors_of(models: Targets) -> dict[str, int]:
@@ -85,33 +99,86 @@ def floors_of(models: Targets) -> dict[str, int]:
 
 
 def next_release(models: Targets, facts: BundleFacts, floor: int | None = None) -> Release:
-    """The facts to sign for this bundle. `floor` defaults to the model's floor so far.
+    """As `next_releases`, for a release of a single bundle."""
+    return next_releases(models, [facts], floor)[0]
 
-    Raises PublicationError: a floor that sinks or lies above the new release, or a version that stands for other bytes.
+
+def next_releases(models: Targets, bundles: Sequence[BundleFacts], floor: int | None = None) -> list[Release]:
+    """The facts to sign for these bundles, in their order: the variants of one release, or its single bundle.
+
+    `floor` defaults to the model's floor so far. Raises PublicationError: bundles that are no variants of one version, a floor
+    that sinks or lies above the new release, or a version that stands for other bytes.
     """
-    manifest = facts.manifest
+    manifest = _check_variants(bundles)
     earlier = [item for item in releases_of(models) if item.release.model == manifest.name]
     number = max((item.release.release for item in earlier), default=0) + 1
     lowest = floors_of(models).get(manifest.name, 0)
-    for item in earlier:
-        if item.release.version == manifest.version and item.sha256 != facts.sha256:
+    wanted = {facts.sha256 for facts in bundles}
+    for before in sorted({item.release.release for item in earlier if item.release.version == manifest.version}):
+        if {item.sha256 for item in earlier if item.release.release == before} != wanted:
             raise PublicationError(
-                f"version {manifest.version} of {manifest.name} is release {item.release.release} with other bytes; "
+                f"version {manifest.version} of {manifest.name} is release {before} with other bytes; "
                 "give the new bundle a new version"
             )
     floor = lowest if floor is None else floor
     if not lowest <= floor <= number:
         raise PublicationError(f"floor {floor}: must be between {lowest} (it never sinks) and {number} (the new release)")
-    return Release(model=manifest.name, version=manifest.version, release=number, floor=floor)
+    return [
+        Release(
+            model=manifest.name,
+            version=manifest.version,
+            release=number,
+            floor=floor,
+            variant=facts.manifest.variant if len(bundles) > 1 else None,
+            facts=variant_facts(facts.manifest),
+        )
+        for facts in bundles
+    ]
+
+
+def _check_variants(bundles: Sequence[BundleFacts]) -> Manifest:
+    """The first one's manifest; raises PublicationError unless all are variants of one version."""
+    first = bundles[0].manifest
+    named: set[str] = set()
+    for facts in bundles:
+        manifest = facts.manifest
+        if (manifest.name, manifest.version) != (first.name, first.version):
+            raise PublicationError(
+                f"{manifest.name} {manifest.version} and {first.name} {first.version} are no variants of one release: "
+                "name and version have to be the same"
+            )
+        if asked(manifest) != asked(first):
+            raise PublicationError(
+                f"variants of {manifest.name} {manifest.version} differ in what they are asked or say: "
+                "kind, window, inputs, labels and task have to be the same"
+            )
+        if len(bundles) > 1 and (manifest.variant is None or manifest.variant in named):
+            what = "has no key variant" if manifest.variant is None else f"names variant {manifest.variant}, as another does"
+            raise PublicationError(f"a bundle of {manifest.name} {manifest.version} {what}: each of several needs its own")
+        named.add(manifest.variant or "")
+    return first
+
+
+def asked(manifest: Manifest) -> tuple[object, ...]:
+    """What a pipeline sees of a model: variants of one release have it in common."""
+    inputs = tuple(sorted((item.name, item.unit or "") for item in manifest.inputs))
+    return (manifest.kind, manifest.window, inputs, manifest.labels, manifest.task, manifest.output_tensor.unit)
 
 
 def with_release(current: Metadata[Targets], release: Release, facts: BundleFacts, now: datetime) -> Metadata[Targets]:
-    """The next, unsigned version of the `models` metadata, with the release added. `now` is in UTC, with its zone."""
+    """As `with_releases`, for a release of a single bundle."""
+    return with_releases(current, [release], [facts], now)
+
+
+def with_releases(
+    current: Metadata[Targets], releases: Sequence[Release], bundles: Sequence[BundleFacts], now: datetime
+) -> Metadata[Targets]:
+    """The next, unsigned version of the `models` metadata, with a target for each bundle. `now` is in UTC, with its zone."""
     following = following_models(current, now)
-    path = target_path(release.model, release.release)
-    following.signed.targets[path] = TargetFile(
-        facts.length, {"sha256": facts.sha256}, path, {"custom": msgspec.to_builtins(release)}
-    )
+    for release, facts in zip(releases, bundles, strict=True):
+        path = target_path(release.model, release.release, release.variant)
+        custom = {key: value for key, value in msgspec.to_builtins(release).items() if value is not None}
+        following.signed.targets[path] = TargetFile(facts.length, {"sha256": facts.sha256}, path, {"custom": custom})
     return following
 
 
@@ -144,9 +211,13 @@ def following_models(current: Metadata[Targets], now: datetime) -> Metadata[Targ
 
 
 def check_publication(
-    delegator: Targets, current: Metadata[Targets], proposed: Metadata[Targets], facts: BundleFacts, now: datetime
-) -> PublishedRelease:
-    """Judge a signed publication against the repository and the uploaded bytes; returns the new release.
+    delegator: Targets,
+    current: Metadata[Targets],
+    proposed: Metadata[Targets],
+    bundles: Sequence[BundleFacts],
+    now: datetime,
+) -> list[PublishedRelease]:
+    """Judge a signed publication against the repository and the uploaded bytes; returns a new target for each of `bundles`.
 
     Raises PublicationError naming the rule that is broken.
     """
@@ -154,18 +225,26 @@ def check_publication(
     signed, known = proposed.signed, current.signed.targets
     if signed.unrecognized_fields != current.signed.unrecognized_fields:
         raise PublicationError("a publication adds a release and changes nothing else")
-    added = [item for item in releases_of(signed) if target_path(item.release.model, item.release.release) not in known]
-    if len(added) != 1:
-        raise PublicationError(f"{len(added)} new targets; a publication adds exactly one")
-    (new,) = added
-    wanted = next_release(current.signed, facts, new.release.floor)
-    if new.release != wanted:
-        raise PublicationError(f"the signed facts are {new.release}, but bundle and repository say {wanted}")
-    if (new.length, new.sha256) != (facts.length, facts.sha256):
-        raise PublicationError(
-            f"the uploaded bundle has {facts.length} bytes and {facts.digest}, signed are {new.length} bytes and {new.digest}"
-        )
-    return new
+    added = {item.sha256: item for item in releases_of(signed) if item.path not in known}
+    fresh = sum(path not in known for path in signed.targets)
+    if fresh != len(bundles) or not bundles:
+        raise PublicationError(f"{fresh} new targets for {len(bundles)} uploaded bundles; a publication adds one release")
+    found = []
+    for facts, wanted in zip(bundles, next_releases(current.signed, bundles, _floor_of(added)), strict=True):
+        new = added.get(facts.sha256) or next(item for item in added.values())
+        if new.release != wanted:
+            raise PublicationError(f"the signed facts are {new.release}, but bundle and repository say {wanted}")
+        if (new.length, new.sha256) != (facts.length, facts.sha256):
+            raise PublicationError(
+                f"the uploaded bundle has {facts.length} bytes and {facts.digest}, "
+                f"signed are {new.length} bytes and {new.digest}"
+            )
+        found.append(new)
+    return found
+
+
+def _floor_of(added: dict[str, PublishedRelease]) -> int:
+    return max((item.release.floor for item in added.values()), default=0)
 
 
 def check_revocation(

@@ -31,7 +31,7 @@ from tuf.api.metadata import (
 )
 
 from fleet_contract.configuration import CONFIG_ROLE, ConfigurationRevision
-from fleet_contract.trust import MODELS_ROLE, target_path
+from fleet_contract.trust import MODELS_ROLE
 from fleet_controller.durable import fsync_folder, move_file_durably, write_file_durably
 from fleet_controller.registry.bundles import measure_bundle
 from fleet_controller.registry.configuration_role import (
@@ -208,25 +208,27 @@ class Repository:
             Timestamp.type: self._read(self._metadata / "timestamp.json", Timestamp).signed.expires,
         }
 
-    def publish(self, signed: bytes, bundle: Path) -> PublishedRelease:
-        """Check and take in one release. `bundle` is the uploaded file, on the repository's file system; it is moved in.
+    def publish(self, signed: bytes, *bundles: Path) -> PublishedRelease:
+        """Check and take in one release: its bundle, or one for each variant. Returns the target of the first.
 
-        Raises BundleError or PublicationError, and OSError; the repository is unchanged then.
+        `bundles` are uploaded files on the repository's file system; they are moved in. Raises BundleError or PublicationError,
+        and OSError; the repository is unchanged then.
         """
         with self._lock:
             snapshot = self._snapshot()
             state = self._trust(snapshot)
             proposed = _parse(signed, Targets)
-            facts = measure_bundle(bundle)
-            release = check_publication(state.targets.signed, state.models, proposed, facts, self._clock())
-            target = self.target_file(release)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            for parent in (target.parent.parent, self._targets):
-                fsync_folder(parent)
-            bundle.chmod(0o644)
-            move_file_durably(bundle, target)
+            facts = [measure_bundle(bundle) for bundle in bundles]
+            releases = check_publication(state.targets.signed, state.models, proposed, facts, self._clock())
+            for bundle, release in zip(bundles, releases, strict=True):
+                target = self.target_file(release)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                for parent in (target.parent.parent, self._targets):
+                    fsync_folder(parent)
+                bundle.chmod(0o644)
+                move_file_durably(bundle, target)
             self._put_models(snapshot, proposed, signed)
-            return release
+            return releases[0]
 
     def revoke(self, signed: bytes) -> tuple[str, int]:
         """Take in a raised floor; returns the model and its floor. Raises PublicationError and OSError."""
@@ -403,7 +405,7 @@ class Repository:
 
     @staticmethod
     def _prefixed(release: PublishedRelease) -> str:
-        folder, _, name = target_path(release.release.model, release.release.release).rpartition("/")
+        folder, _, name = release.path.rpartition("/")
         return f"{folder}/{release.sha256}.{name}"
 
 

@@ -1,8 +1,9 @@
 """The registry of the running service: takes in signed publications and keeps the database in step with the repository."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from fleet_contract.bundle import BundleError
 from fleet_controller.registry.bundles import measure_bundle
 from fleet_controller.registry.keys import open_folder, read_passphrase
-from fleet_controller.registry.publication import BundleFacts, PublishedRelease
+from fleet_controller.registry.publication import PublishedRelease
 from fleet_controller.registry.repository import Repository, SignedChange
 from fleet_controller.settings import ControllerSettings
 from fleet_controller.state_folder import StateFolder
@@ -31,11 +32,13 @@ class Registry:
         self._database = database
         self._clock = clock
 
-    def publish(self, signed: bytes, bundle: Path, operator: str) -> ReleaseRow:
-        """Take in one release; raises BundleError, PublicationError or OSError, and then nothing has changed."""
-        facts = measure_bundle(bundle)
-        published = self.repository.publish(signed, bundle)
-        row = self._row(published, facts)
+    def publish(self, signed: bytes, bundles: Sequence[Path], operator: str) -> ReleaseRow:
+        """Take in one release, with a bundle for each of its variants.
+
+        Raises BundleError, PublicationError or OSError, and then nothing has changed.
+        """
+        new = self.repository.publish(signed, *bundles).release
+        row = self._row([item for item in self.repository.releases() if _number(item) == (new.model, new.release)])
         with self._database.write() as connection:
             add_release(connection, row)
             details: dict[str, Any] = {"release": row.release, "version": row.version, "digest": row.digest}
@@ -66,13 +69,13 @@ class Registry:
         """Enter what the repository has and the database lacks: a crash may have come between the two."""
         with self._database.read() as connection:
             known = {(row.model, row.release) for row in list_releases(connection)}
-        for published in self.repository.releases():
-            if (published.release.model, published.release.release) in known:
+        for number, targets in groupby(self.repository.releases(), _number):
+            if number in known:
                 continue
             try:
-                row = self._row(published, measure_bundle(self.repository.target_file(published)))
+                row = self._row(list(targets))
             except (BundleError, OSError) as error:
-                log.error("a published bundle cannot be read", extra={"model": published.release.model, "error": str(error)})
+                log.error("a published bundle cannot be read", extra={"model": number[0], "error": str(error)})
                 continue
             with self._database.write() as connection:
                 add_release(connection, row)
@@ -82,17 +85,32 @@ class Registry:
         self.repository.refresh()
         log.info("online metadata signed again")
 
-    def _row(self, published: PublishedRelease, facts: BundleFacts) -> ReleaseRow:
+    def _row(self, targets: Sequence[PublishedRelease]) -> ReleaseRow:
+        """Of one release's targets: its own figures are those of the first variant. Raises BundleError and OSError."""
+        first = targets[0]
         return ReleaseRow(
-            model=published.release.model,
-            release=published.release.release,
-            version=published.release.version,
-            digest=published.digest,
-            size=published.length,
-            floor=published.release.floor,
-            manifest=msgspec.to_builtins(facts.manifest),
+            model=first.release.model,
+            release=first.release.release,
+            version=first.release.version,
+            digest=first.digest,
+            size=first.length,
+            floor=first.release.floor,
+            manifest=msgspec.to_builtins(measure_bundle(self.repository.target_file(first)).manifest),
             created=self._clock(),
+            variants=[
+                {
+                    "variant": item.release.variant,
+                    "digest": item.digest,
+                    "size": item.length,
+                    "facts": msgspec.to_builtins(item.release.facts),
+                }
+                for item in targets
+            ],
         )
+
+
+def _number(published: PublishedRelease) -> tuple[str, int]:
+    return published.release.model, published.release.release
 
 
 def open_registry(settings: ControllerSettings, database: Database, clock: Callable[[], float]) -> Registry:

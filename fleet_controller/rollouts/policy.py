@@ -45,7 +45,8 @@ class Target:
 
     model: str
     release: int
-    digest: str
+    digests: frozenset[str]
+    """Of every variant: a device attests the one that it has picked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,14 +170,15 @@ def judge(target: Target, plan: Plan, member: Member, evidence: Evidence, now: f
             detail=f"{'rolled back' if rolled_back else 'rejected'}: {evidence.update_detail or evidence.update_reason or ''}",
             healthy_since=None,
         )
-    if evidence.running_release == target.release and evidence.running_digest == target.digest:
+    if evidence.running_release == target.release and evidence.running_digest in target.digests:
         attested = member.attested if member.attested is not None else now
         if not is_healthy(target, plan, evidence, attested, now):
             return replace(member, state=DeviceState.ATTESTED, reason=None, detail=None, attested=attested, healthy_since=None)
         since = member.healthy_since if member.healthy_since is not None else now
         return replace(member, state=DeviceState.HEALTHY, reason=None, detail=None, attested=attested, healthy_since=since)
     if evidence.running_release == target.release:
-        return _lost(member, GateReason.DIGEST_MISMATCH, f"it attests {evidence.running_digest}, signed is {target.digest}")
+        signed = " or ".join(sorted(target.digests))
+        return _lost(member, GateReason.DIGEST_MISMATCH, f"it attests {evidence.running_digest}, signed is {signed}")
     if plan.timeout > 0 and member.assigned is not None and now - member.assigned > plan.timeout:
         return _lost(member, GateReason.ATTESTATION_TIMEOUT, f"it has not attested the release within {plan.timeout:g} s")
     if member.state is DeviceState.LOST:

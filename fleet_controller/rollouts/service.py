@@ -108,6 +108,7 @@ class Rollouts:
                 release=row.release,
                 version=row.version,
                 digest=row.digest,
+                digests=row.digests,
                 plan=plan,
                 state=RolloutState.RUNNING,
                 wave=-1,

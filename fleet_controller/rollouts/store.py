@@ -28,6 +28,9 @@ class Rollout:
     release: int
     version: str
     digest: str
+    """Of the first variant."""
+    digests: tuple[str, ...]
+    """Of every variant."""
     plan: Plan
     state: RolloutState
     wave: int
@@ -42,7 +45,7 @@ class Rollout:
     @property
     def target(self) -> Target:
         """What it brings."""
-        return Target(model=self.model, release=self.release, digest=self.digest)
+        return Target(model=self.model, release=self.release, digests=frozenset((self.digest, *self.digests)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Published:
     release: int
     version: str
     digest: str
+    digests: tuple[str, ...]
 
 
 class _Birth(Struct):
@@ -153,11 +157,15 @@ def busy_devices(connection: Connection, model: str) -> dict[str, int]:
 
 def find_release(connection: Connection, model: str, release: int | None) -> Published | None:
     """A published release; None as its number is the newest one."""
-    query = sa.select(releases.c.release, releases.c.version, releases.c.digest).where(releases.c.model == model)
+    columns = (releases.c.release, releases.c.version, releases.c.digest, releases.c.variants)
+    query = sa.select(*columns).where(releases.c.model == model)
     if release is not None:
         query = query.where(releases.c.release == release)
     row = connection.execute(query.order_by(releases.c.release.desc()).limit(1)).first()
-    return Published(row.release, row.version, row.digest) if row is not None else None
+    if row is None:
+        return None
+    digests = tuple(str(item["digest"]) for item in row.variants or ())
+    return Published(row.release, row.version, row.digest, digests or (row.digest,))
 
 
 def device_labels(connection: Connection) -> dict[str, dict[str, str]]:
@@ -237,4 +245,5 @@ def _from_row(row: Any) -> Rollout:
     values = dict(row._mapping)
     plan = values["plan"]
     plan = Plan(**plan | {"on_failure": OnFailure(plan["on_failure"])})
+    values["digests"] = tuple(values["digests"] or (values["digest"],))
     return Rollout(**values | {"plan": plan, "state": RolloutState(values["state"])})

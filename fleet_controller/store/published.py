@@ -11,7 +11,7 @@ from fleet_controller.store.tables import releases
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRow:
-    """One release. `digest` is `sha256:` and the bundle's hash, `size` its bytes, `created` seconds since 1970."""
+    """One release. `digest` is `sha256:` and the hash of its (first) bundle, `size` its bytes, `created` seconds since 1970."""
 
     model: str
     release: int
@@ -21,6 +21,8 @@ class ReleaseRow:
     floor: int
     manifest: dict[str, Any]
     created: float
+    variants: list[dict[str, Any]]
+    """Every target of the release: `variant` (none where it has only one), `digest`, `size` and the signed `facts`."""
 
 
 def list_releases(connection: Connection, model: str | None = None) -> list[ReleaseRow]:
@@ -28,7 +30,7 @@ def list_releases(connection: Connection, model: str | None = None) -> list[Rele
     query = sa.select(releases).order_by(releases.c.model, releases.c.release)
     if model is not None:
         query = query.where(releases.c.model == model)
-    return [ReleaseRow(**row._mapping) for row in connection.execute(query)]
+    return [ReleaseRow(**dict(row._mapping) | {"variants": row.variants or []}) for row in connection.execute(query)]
 
 
 def add_release(connection: Connection, row: ReleaseRow) -> bool:

@@ -236,6 +236,8 @@ releases = Table(
     Column("floor", Integer, nullable=False),
     Column("manifest", JSON, nullable=False),
     Column("created", Double, nullable=False),
+    # Of each target: variant, digest, size and signed facts; null in rows from before there were variants.
+    Column("variants", JSON(none_as_null=True)),
 )
 
 rollouts = Table(
@@ -246,6 +248,8 @@ rollouts = Table(
     Column("release", Integer, nullable=False),
     Column("version", String(64), nullable=False),
     Column("digest", String(80), nullable=False),
+    # Of every variant, each of which a device may attest; null in rows from before there were variants.
+    Column("digests", JSON(none_as_null=True)),
     # What the operator chose: selection, canary, soak (s), on_failure, timeout (s), shadow.
     Column("plan", JSON, nullable=False),
     Column("state", String(16), nullable=False),

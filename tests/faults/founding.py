@@ -79,7 +79,7 @@ def _publish(settings: ControllerSettings, database: Database, bundle: Path, fac
     proposed.sign(load_signer(StateFolder(settings.state_dir).offline_keys / "models.pem", PASSPHRASE))
     upload = registry.uploads / "frost.tar"
     upload.write_bytes(bundle.read_bytes())
-    registry.publish(proposed.to_bytes(), upload, "test")
+    registry.publish(proposed.to_bytes(), [upload], "test")
     with database.write() as connection:
         DesiredStates(database, lambda *_arguments, **_options: False).assign(connection, DEVICE, MODEL, 1)
     return registry.repository.root()

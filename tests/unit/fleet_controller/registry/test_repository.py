@@ -9,7 +9,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Targets
 
 from fleet_controller.registry.bundles import build_bundle, measure_bundle
-from fleet_controller.registry.publication import PublicationError, next_release, with_release
+from fleet_controller.registry.publication import PublicationError, next_release, next_releases, with_release, with_releases
 from fleet_controller.registry.repository import Repository, create_repository
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -175,3 +175,57 @@ def test_a_publication_cut_off_before_the_timestamp_has_not_happened_and_can_be_
 def test_bytes_that_are_no_metadata_are_refused(case: Case, garbage: bytes) -> None:
     with pytest.raises(PublicationError):
         case.repository.publish(garbage, case.bundle())
+
+
+def variants(case: Case, *names: str | None, version: str = "1.0.0") -> list[Path]:
+    made = []
+    for number, name in enumerate(names):
+        folder = case.make(f"frost-{number}", version, f"weights {name}".encode())
+        text = (folder / "model.toml").read_text().replace(f'"frost-{number}"', '"frost"')
+        (folder / "model.toml").write_text(text if name is None else f'variant = "{name}"\n{text}')
+        path = case.folder / f"frost-{number}.tar"
+        build_bundle(folder, path)
+        made.append(path)
+    return made
+
+
+def sign_all(case: Case, bundles: list[Path]) -> Metadata[Targets]:
+    current = case.repository.trust().models
+    facts = [measure_bundle(bundle) for bundle in bundles]
+    proposed = with_releases(current, next_releases(current.signed, facts), facts, case.clock())
+    proposed.sign(case.release_key)
+    return proposed
+
+
+def test_variants_are_one_release_with_a_target_each(case: Case) -> None:
+    bundles = variants(case, "int8", "fp32")
+    case.repository.publish(sign_all(case, bundles).to_bytes(), *bundles)
+    found = case.repository.releases()
+    assert [item.path for item in found] == ["models/frost/1.fp32.tar", "models/frost/1.int8.tar"]
+    assert {item.release.release for item in found} == {1}
+    assert all(case.repository.target_file(item).is_file() for item in found)
+    assert found[0].release.facts is not None
+    assert found[0].release.facts.runtime == "onnx"
+
+
+@pytest.mark.parametrize("names", [("int8", "int8"), ("int8", None)])
+def test_each_of_several_variants_needs_a_name_of_its_own(case: Case, names: tuple[str | None, ...]) -> None:
+    with pytest.raises(PublicationError, match="variant"):
+        sign_all(case, variants(case, *names))
+
+
+def test_a_release_with_fewer_bundles_than_were_signed_is_refused(case: Case) -> None:
+    bundles = variants(case, "int8", "fp32")
+    with pytest.raises(PublicationError, match="2 new targets for 1 uploaded"):
+        case.repository.publish(sign_all(case, bundles).to_bytes(), bundles[0])
+    assert not case.repository.releases()
+    assert bundles[0].exists()
+
+
+def test_a_version_that_had_two_variants_cannot_come_again_with_one(case: Case) -> None:
+    bundles = variants(case, "int8", "fp32")
+    copies = [path.read_bytes() for path in bundles]
+    case.repository.publish(sign_all(case, bundles).to_bytes(), *bundles)
+    bundles[0].write_bytes(copies[0])
+    with pytest.raises(PublicationError, match="other bytes"):
+        case.sign(bundles[0])

@@ -25,7 +25,7 @@ from fleet_controller.rollouts.policy import (
 )
 from fleet_controller.settings import OnFailure
 
-TARGET = Target(model="frost", release=2, digest="sha256:new")
+TARGET = Target(model="frost", release=2, digests=frozenset({"sha256:new", "sha256:new-int8"}))
 PLAN = Plan(canary="1", soak=60.0, timeout=600.0, on_failure=OnFailure.PAUSE, health_stale=30.0)
 TOLD = Member(device="a", wave=0, state=DeviceState.ASSIGNED, revision=5, assigned=1000.0)
 WELL = Evidence(
@@ -70,8 +70,9 @@ def test_waves_hold_every_device_once_and_none_is_empty(devices: list[str], cana
     assert len(waves) <= 2
 
 
-def test_the_release_with_its_digest_and_fresh_health_is_healthy() -> None:
-    judged = judge(TARGET, PLAN, replace(TOLD, attested=1050.0), WELL, 1101.0)
+@pytest.mark.parametrize("digest", ["sha256:new", "sha256:new-int8"])
+def test_the_release_with_the_digest_of_any_variant_and_fresh_health_is_healthy(digest: str) -> None:
+    judged = judge(TARGET, PLAN, replace(TOLD, attested=1050.0), replace(WELL, running_digest=digest), 1101.0)
     assert judged.state is DeviceState.HEALTHY
     assert judged.healthy_since == 1101.0
 
