@@ -70,9 +70,16 @@ class ResultsDatabase:
 
     def refusals(self) -> set[tuple[str, str, int, str]]:
         """Device, model, release and reason of each note in which a device told of a rejected release."""
+        return self._notes("rejected")
+
+    def taken_back(self) -> set[tuple[str, str, int, str]]:
+        """The same of each release that a device has taken back after it had answered."""
+        return self._notes("rolled_back")
+
+    def _notes(self, state: str) -> set[tuple[str, str, int, str]]:
+        query = text("SELECT device, model, release, reason FROM notes WHERE state = :state")
         with self._engine.connect() as connection:
-            found = connection.execute(text("SELECT device, model, release, reason FROM notes WHERE state = 'rejected'"))
-            return {(row[0], row[1], row[2], row[3]) for row in found}
+            return {(row[0], row[1], row[2], row[3]) for row in connection.execute(query, {"state": state})}
 
     def _count(self, query: str) -> int:
         with self._engine.connect() as connection:

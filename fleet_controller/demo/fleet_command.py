@@ -67,9 +67,11 @@ class Operator:
         release: dict[str, Any] = self.run("model", "add", str(bundle), *self._signing)
         return release
 
-    def start_rollout(self, model: str, site: str, *, canary: int, soak: float) -> int:
+    def start_rollout(self, model: str, site: str, *, canary: int, soak: float, shadow: bool = True) -> int:
         """`fleet rollout start` of the newest release to the devices of a site; returns the rollout's number."""
-        plan = ("--select", f"site={site}", "--canary", str(canary), "--soak", f"{soak:g}s", "--on-failure", "pause")
+        plan = ["--select", f"site={site}", "--canary", str(canary), "--soak", f"{soak:g}s", "--on-failure", "pause"]
+        if not shadow:
+            plan.append("--no-shadow")
         number: int = self.run("rollout", "start", model, *plan)["id"]
         return number
 

@@ -88,6 +88,10 @@ DEVICES: Final = (
 )
 UPDATED: Final = {"frost": "farm", "leak": "city"}
 """The two models that get new versions, and the site whose devices run them."""
+WORSE: Final = ("frost", "farm")
+"""The model that gets a version 5, and the site."""
+CANARY: Final = "farm-1"
+"""The device that gets it first: the first of its site. Its own link to the fleet can be cut."""
 WATCHED_INPUTS: Final = 20
 WATCHED_SECONDS: Final = 4
 """How long a new version shadows, and then is on probation."""
@@ -118,6 +122,8 @@ def agent_toml(device: Device, issued: str, *, state_dir: Path, control_socket: 
         "[updates.limits]",
         # the machine of a demo may be busy with anything
         'latency_slack = "500ms"',
+        # in winter the frost model is less sure anyway, and the demo reaches another day on each machine
+        "min_confidence_ratio = 0.7",
         "",
         "[site]",
         'host = "127.0.0.1"',

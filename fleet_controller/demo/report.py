@@ -45,6 +45,7 @@ def render(summary: Summary, told: Told, rows: Sequence[Row], health: Sequence[H
         percentiles=_percentiles(summary.latency_ms),
         refusals=_refusals(summary.refusals),
         during=_during(summary),
+        worse=_worse(summary.taken_back),
         reconciliation=_reconciliation(summary),
         cut=_cut(summary.link_cut),
     )
@@ -103,7 +104,8 @@ def _dash(device: str) -> str:
 
 
 def _marks(told: Told, started: float) -> list[Mark]:
-    marks = [Mark(told.cut[0] - started, "link cut", told.cut[1] - started)] if told.cut[1] else []
+    cuts = ((told.canary_cut, "canary cut off"), (told.cut, "link cut"))
+    marks = [Mark(began - started, text, ended - started) for (began, ended), text in cuts if ended]
     return marks + [Mark(at - started, text) for at, text in told.marks]
 
 
@@ -179,6 +181,25 @@ def _refusals(refusals: Sequence[dict[str, Any]]) -> str:
             for each in refusals
         ),
     )
+
+
+def _worse(worse: dict[str, Any]) -> str:
+    if "evidence" not in worse:
+        return "<p>It was not tried.</p>"
+    candidate, incumbent = worse["evidence"]["candidate"], worse["evidence"]["incumbent"] or {}
+    text = (
+        f"{worse['device']} took {worse['model']} {worse['version']} back by itself after {candidate['inferences']} "
+        f"inferences, without a link to the fleet for {worse['offline_s']:.0f} s. "
+        f"{worse['answers_published']} of its answers were given out. "
+        f"Then rollout {worse['rollout']} {worse['rollout_state']} by itself; {', '.join(worse['untouched'])} never got it."
+    )
+    rows = [
+        (name, figures.get("inferences"), figures.get("errors"), figures.get("p95_ms"), figures.get("confidence"))
+        for name, figures in ((f"version {worse['version']}", candidate), ("the version before", incumbent))
+    ]
+    code = f"<code>{escape(worse['reason'])}</code> {escape(worse['meaning'])} {escape(worse['detail'] or '')}."
+    head = ("on the device", "inferences", "errors", "p95 ms", "median confidence")
+    return f"<p>{escape(text)}</p><p>{code}</p>{_table(head, rows, range(1, 5))}"
 
 
 def _during(summary: Summary) -> str:

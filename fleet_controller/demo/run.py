@@ -16,19 +16,21 @@ from rich.table import Table
 
 from fleet_controller.demo.brokers import Kind, default_kind, find_mosquitto
 from fleet_controller.demo.evidence import read_sent
-from fleet_controller.demo.fleet_plan import DEVICES, UPDATED
+from fleet_controller.demo.fleet_plan import CANARY, DEVICES, UPDATED, WORSE
 from fleet_controller.demo.processes import DemoError
 from fleet_controller.demo.progress import Progress
 from fleet_controller.demo.reconcile import ReplayFailed, compare, expected_ids
 from fleet_controller.demo.report import render
-from fleet_controller.demo.story import Story
+from fleet_controller.demo.story import UNSURE, Story
 from fleet_controller.demo.summary import (
     Summary,
     TableRow,
     answers_during,
+    answers_of,
     device_counts,
     end_to_end,
     find_problems,
+    find_problems_with_worse,
     on_device,
     operators_table,
     percentiles,
@@ -93,6 +95,8 @@ def _play(world: World, progress: Progress, out: Path) -> Summary:
     }
     during = answers_during(rows, told.refusing, UPDATED)
     problems = find_problems(reconciled, told, during, world.database.refusals(), updated)
+    worse = answers_of(rows, WORSE[0], UNSURE)
+    problems += find_problems_with_worse(told, worse, world.database.taken_back())
     summary = Summary(
         passed=not problems,
         problems=problems,
@@ -105,9 +109,10 @@ def _play(world: World, progress: Progress, out: Path) -> Summary:
         devices=device_counts(reconciled, told),
         refusals=told.refusals,
         answers_during_refusals=during,
+        taken_back=told.taken_back | {"answers_published": worse.get(CANARY, 0)},
         link_cut=_link_cut(told, sent),
         latency_ms={
-            "end_to_end": percentiles(end_to_end(rows, sent, told.cut)),
+            "end_to_end": percentiles(end_to_end(rows, sent, (told.canary_cut, told.cut))),
             "on_device": {f"{device}/{model}": value for (device, model), value in sorted(on_device(health).items())},
         },
         table=operators_table(health, told),
@@ -131,6 +136,13 @@ def _print_verdict(console: Console, summary: Summary, out: Path) -> None:
     console.print(_table(summary.table))
     for refusal in summary.refusals:
         console.print(f"refused: {refusal['device']} {refusal['model']} {refusal['version']}: {refusal['reason']}")
+    worse = summary.taken_back
+    if summary.taken_back.get("reason"):
+        inferences = worse["evidence"]["candidate"]["inferences"]
+        console.print(
+            f"taken back: {worse['device']} {worse['model']} {worse['version']}: {worse['reason']}, "
+            f"after {inferences} inferences, cut off from the fleet"
+        )
     colour = "green" if summary.passed else "red"
     console.print(
         f"[{colour}]missing {summary.missing}, repeated {summary.repeated}, unexpected {summary.unexpected}[/{colour}] "

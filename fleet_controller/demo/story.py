@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fleet_contract.reasons import MEANING, Reason
 from fleet_controller.demo.brokers import Kind
-from fleet_controller.demo.fleet_plan import DEVICES, UPDATED, Device
+from fleet_controller.demo.fleet_plan import CANARY, DEVICES, UPDATED, WORSE, Device
 from fleet_controller.demo.processes import DemoError
 from fleet_controller.demo.progress import Progress
 from fleet_controller.demo.told import Told
@@ -25,11 +25,11 @@ QUIET_SECONDS: Final = 4.0
 """How long the database must not grow at the end, with every outbox empty."""
 CALM_SECONDS: Final = 6.0
 """How long each version is watched before the next step."""
-BROKEN, TAMPERED = "3.0.0", "4.0.0"
+BROKEN, TAMPERED, UNSURE = "3.0.0", "4.0.0", "5.0.0"
 
 
 class Story:
-    """The six steps over one world."""
+    """The seven steps over one world."""
 
     def __init__(self, world: World, progress: Progress) -> None:
         self.told = Told()
@@ -46,6 +46,8 @@ class Story:
             self._second_versions()
         with self._progress.step("Version 3 is broken, version 4 was tampered with after signing: both must be refused"):
             self._bad_versions()
+        with self._progress.step("Version 5 is worse on live events: its device finds out alone, cut off, and takes it back"):
+            self._worse_version()
         with self._progress.step("The link between the devices and the fleet is cut, and comes back"):
             self._cut_link()
         with self._progress.step("The sensors stop; everything that is still on its way arrives"):
@@ -112,6 +114,61 @@ class Story:
         self._await("every device still attests version 2", lambda: self._all(self._attests_second), START_TIMEOUT)
         self.told.refusing = (began, time.time())
         self._progress.saw("version 2 answered all the while, on every device")
+
+    def _worse_version(self) -> None:
+        world = self._world
+        model, site = WORSE
+        device = next(device for device in DEVICES if device.name == CANARY)
+        self._mark("version 5")
+        release = self._publish(model, UNSURE)
+        number = world.operator.start_rollout(model, site, canary=1, soak=SOAK, shadow=False)
+        self._progress.saw(f"version 5 is on its way to {CANARY}, without a shadow before: its golden samples are met")
+        self._await(f"{CANARY} answers with version 5", lambda: self._stands(device, release, "probation"), ROLLOUT_TIMEOUT)
+        for link in world.canary_links:
+            link.cut()
+        began = time.time()
+        self._progress.saw(f"{CANARY} answers with version 5 and watches it; its link to the fleet is cut")
+        self._await(f"{CANARY} takes it back by itself", lambda: self._stands(device, release, "rolled_back"), ROLLOUT_TIMEOUT)
+        status = world.agent_status(device) or {}
+        if status.get("links", {}).get("fleet", True):
+            raise DemoError(f"{CANARY} was not cut off when it took version 5 back")
+        update = _update_of(status, model)
+        self._progress.saw(
+            f"[yellow]{CANARY} took {model} {UNSURE} back after {update['evidence']['candidate']['inferences']} inferences: "
+            f"{update['reason']}[/yellow] ({update['detail']})"
+        )
+        for link in world.canary_links:
+            link.restore()
+        self.told.canary_cut = (began, time.time())
+        self._await_rollout(number, "paused")
+        rollout = world.operator.show_rollout(number)
+        self.told.taken_back = {
+            "device": CANARY,
+            "model": model,
+            "version": UNSURE,
+            "release": release["release"],
+            "reason": update["reason"],
+            "meaning": _meaning(update["reason"]),
+            "detail": update["detail"],
+            "evidence": update["evidence"],
+            "offline_s": round(self.told.canary_cut[1] - began, 1),
+            "rollout": number,
+            "rollout_state": rollout["state"],
+            "rollout_reason": rollout["reason"],
+            "untouched": [member["device"] for member in rollout["members"] if member["state"] == "pending"],
+        }
+        self._progress.saw(f"the link is back: rollout {number} paused by itself, {rollout['detail'] or rollout['reason']}")
+        world.operator.return_rollout(number)
+        self._await("every device attests version 2 again", lambda: self._all(self._attests_second), START_TIMEOUT)
+
+    def _stands(self, device: Device, release: dict[str, Any], state: str) -> bool:
+        """Whether the device itself says that its update to the release is in this state."""
+        update = _update_of(self._world.agent_status(device) or {}, release["model"])
+        if update.get("release") != release["release"]:
+            return False
+        if update["state"] in ("rejected", "committed"):
+            raise DemoError(f"{device.name}: {release['model']} {release['version']} is {update['state']}: {update['detail']}")
+        return bool(update["state"] == state)
 
     def _cut_link(self) -> None:
         world = self._world
@@ -289,6 +346,10 @@ class _Settled:
 
 def _models(view: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {model["model"]: model for model in (view["reported"] or {}).get("models", ())}
+
+
+def _update_of(status: dict[str, Any], model: str) -> dict[str, Any]:
+    return next((update for update in status.get("updates", ()) if update["model"] == model), {})
 
 
 def _meaning(reason: str | None) -> str:

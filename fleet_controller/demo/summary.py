@@ -14,6 +14,10 @@ from fleet_controller.demo.reconcile import Reconciled
 from fleet_controller.demo.told import Told
 
 LAST_MINUTE: Final = 60.0
+WANTED_WORSE: Final = Reason.CONFIDENCE
+"""What the device finds of version 5."""
+MOST_INFERENCES: Final = 100
+"""Within which it must."""
 WANTED_REASONS: Final = (Reason.GOLDEN_MISMATCH, Reason.HASH_MISMATCH)
 SECOND: Final = "2.0.0"
 
@@ -59,6 +63,8 @@ class Summary(msgspec.Struct, kw_only=True):
     refusals: list[dict[str, Any]]
     answers_during_refusals: dict[str, dict[str, int]]
     """Device to version to results that came while the bad releases were tried, of the models that were updated."""
+    taken_back: dict[str, Any]
+    """Version 5: which device took it back, why, what it had seen, and how many answers of it were published."""
     link_cut: dict[str, Any]
     latency_ms: dict[str, Any]
     table: list[TableRow]
@@ -75,15 +81,15 @@ def percentiles(values: Sequence[float]) -> Percentiles:
     return Percentiles(at(0.5), at(0.95), at(0.99))
 
 
-def end_to_end(rows: Iterable[Row], sent: Mapping[str, float], cut: tuple[float, float]) -> list[float]:
+def end_to_end(rows: Iterable[Row], sent: Mapping[str, float], cuts: Sequence[tuple[float, float]]) -> list[float]:
     """Milliseconds from a sensor's sending of a window's newest event to its result in the controller's database.
 
-    Events that were sent while the link was cut are left out: their results had to wait.
+    Events that were sent while a link was cut are left out: their results had to wait.
     """
     taken = []
     for row in rows:
         at = sent.get(row.last_event or "")
-        if at is not None and not cut[0] - 1.0 <= at <= cut[1] + 1.0:
+        if at is not None and not any(began - 1.0 <= at <= ended + 1.0 for began, ended in cuts):
             taken.append((row.received - at) * 1000)
     return taken
 
@@ -175,6 +181,33 @@ def find_problems(
                 f"{device} answered with versions {sorted(versions)} while bad releases were tried, not {SECOND} alone"
             )
     return problems
+
+
+def find_problems_with_worse(told: Told, answers: Mapping[str, int], noted: set[tuple[str, str, int, str]]) -> list[str]:
+    """What must be so of version 5 and is not. `answers`: device to answers of it in the database."""
+    worse = told.taken_back
+    if not worse:
+        return ["version 5 was not tried"]
+    what = f"{worse['model']} {worse['version']}"
+    problems = []
+    if worse["reason"] != WANTED_WORSE:
+        problems.append(f"{what} was taken back for {worse['reason']}, not for {WANTED_WORSE}")
+    inferences = worse["evidence"]["candidate"]["inferences"]
+    if inferences > MOST_INFERENCES:
+        problems.append(f"{what} was taken back after {inferences} inferences only; {MOST_INFERENCES} are stated")
+    if worse["rollout_state"] != "paused" or not worse["untouched"]:
+        problems.append(f"the rollout of {what} is {worse['rollout_state']}, untouched are {worse['untouched']}")
+    if (worse["device"], worse["model"], worse["release"], worse["reason"]) not in noted:
+        problems.append(f"no note of {worse['device']} tells that it took {what} back")
+    others = sorted(set(answers) - {worse["device"]})
+    if others:
+        problems.append(f"{', '.join(others)} answered with {what}")
+    return problems
+
+
+def answers_of(rows: Iterable[Row], model: str, version: str) -> dict[str, int]:
+    """Device to results of this version."""
+    return dict(Counter(row.device for row in rows if row.model == model and row.version == version))
 
 
 def device_counts(reconciled: Iterable[Reconciled], told: Told) -> dict[str, dict[str, Any]]:

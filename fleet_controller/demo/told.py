@@ -15,6 +15,10 @@ class Told:
     refusals: list[dict[str, Any]] = field(default_factory=list)
     refusing: tuple[float, float] = (0.0, 0.0)
     """From the first bad release's start until both were returned."""
+    taken_back: dict[str, Any] = field(default_factory=dict)
+    """What became of version 5, and what the device had seen of it."""
+    canary_cut: tuple[float, float] = (0.0, 0.0)
+    """When the canary alone had no link to the fleet."""
     cut: tuple[float, float] = (0.0, 0.0)
     outbox_peak: dict[str, int] = field(default_factory=dict)
     """Device to outbox rows just before the link came back."""

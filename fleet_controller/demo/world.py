@@ -14,7 +14,7 @@ from typing import Any, Final
 from fleet_controller.demo.brokers import Broker, Kind, Role
 from fleet_controller.demo.evidence import ResultsDatabase
 from fleet_controller.demo.fleet_command import FLEET, Operator, run_fleet
-from fleet_controller.demo.fleet_plan import DEVICES, GATEWAYS, Device, Stream, agent_toml, sensor_log, sensor_plan
+from fleet_controller.demo.fleet_plan import CANARY, DEVICES, GATEWAYS, Device, Stream, agent_toml, sensor_log, sensor_plan
 from fleet_controller.demo.processes import DemoError, Processes, clean_environment, module_command
 from fleet_controller.demo.proxy import Proxy
 
@@ -43,6 +43,8 @@ class World:
         """Between the agents and the fleet broker."""
         self.http_link = Proxy(self._http_port)
         """Between the agents and the controller's downloads."""
+        self.canary_links = (Proxy(self.mqtt_link.port), Proxy(self.http_link.port))
+        """Between the canary and these two."""
         self._site_users = {f"{device.name}-site": secrets.token_hex(12) for device in DEVICES}
         self._site_users |= {f"{site}-gateway": secrets.token_hex(12) for site in GATEWAYS}
         self._site_broker = Broker(kind, folder / "site-broker", free_port(), self._site_users, role=Role.SITE)
@@ -133,13 +135,20 @@ class World:
         self.config(device).write_text(
             agent_toml(
                 device,
-                (self._issued(device) / "agent.toml").read_text(),
+                self._through_links(device, (self._issued(device) / "agent.toml").read_text()),
                 state_dir=self.folder / device.name / "state",
                 control_socket=self.control_socket(device),
                 site_port=self.site_port,
                 password=self._secrets / f"{device.name}-site",
             )
         )
+
+    def _through_links(self, device: Device, issued: str) -> str:
+        """The canary reaches the fleet through links of its own."""
+        if device.name == CANARY:
+            for shared, own in zip((self.mqtt_link, self.http_link), self.canary_links, strict=True):
+                issued = issued.replace(str(shared.port), str(own.port))
+        return issued
 
     def start_agent(self, device: Device) -> None:
         """`edge-agent run`."""
@@ -203,7 +212,7 @@ class World:
         for broker in (self._fleet_broker, self._site_broker):
             if broker is not None:
                 broker.stop()
-        for link in (self.mqtt_link, self.http_link):
+        for link in (*self.canary_links, self.mqtt_link, self.http_link):
             link.close()
         shutil.rmtree(self._sockets, ignore_errors=True)
 

@@ -68,6 +68,11 @@ def test_the_demo_passes_reconciles_and_leaves_nothing_running(broker: str, tmp_
         "city-2": {"leak": "2.0.0", "reports": "1.0.0"},
     }
     assert all(set(found) == {"2.0.0"} for found in summary["answers_during_refusals"].values())
+    worse = summary["taken_back"]
+    assert (worse["device"], worse["version"], worse["reason"]) == ("farm-1", "5.0.0", "confidence")
+    assert (worse["rollout_state"], worse["untouched"]) == ("paused", ["farm-2"])
+    assert 20 <= worse["evidence"]["candidate"]["inferences"] <= 100
+    assert 0 < worse["answers_published"] <= 100
     assert all(rows > 0 for rows in summary["link_cut"]["results_waiting_on_devices"].values())
     page = (out / "report.html").read_text(encoding="utf-8")
     assert not [word for word in page.replace('"', " ").split() if urlsplit(word).scheme in ("http", "https")]

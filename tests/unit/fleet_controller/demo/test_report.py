@@ -52,6 +52,20 @@ def summary() -> Summary:
             {"device": "farm-1", "model": "frost", "version": "4.0.0", "reason": "of_a_newer_agent", "detail": None},
         ],
         answers_during_refusals={"farm-1": {"2.0.0": 4}},
+        taken_back={
+            "device": "farm-1",
+            "model": "frost",
+            "version": "5.0.0",
+            "reason": "confidence",
+            "meaning": "less sure",
+            "detail": "0.5 < 0.9",
+            "evidence": {"candidate": {"inferences": 22, "confidence": 0.5}, "incumbent": {"confidence": 0.9}},
+            "offline_s": 9.5,
+            "answers_published": 24,
+            "rollout": 7,
+            "rollout_state": "paused",
+            "untouched": ["farm-2"],
+        },
         link_cut={"seconds": 15.0, "events_sent_meanwhile": 5, "results_waiting_on_devices": {"farm-1": 5}},
         latency_ms={"end_to_end": Percentiles(1.0, 2.0, 3.0), "on_device": {"farm-1/frost": Percentiles(None, None, None)}},
         table=[
@@ -92,6 +106,8 @@ def test_texts_are_escaped_and_codes_are_explained() -> None:
     assert "a &lt; b" in text
     assert "<code>fleet init</code> &lt;done&gt;" in text
     assert "differ from the expected ones" in text
+    assert "took frost 5.0.0 back by itself after 22 inferences" in text
+    assert "0.5 &lt; 0.9" in text
 
 
 def test_a_bin_without_results_is_zero_and_not_left_out() -> None:

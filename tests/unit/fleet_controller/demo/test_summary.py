@@ -1,13 +1,17 @@
 import dataclasses
 from typing import Any
 
+import pytest
+
 from fleet_controller.demo.evidence import HealthRow, Row
 from fleet_controller.demo.reconcile import Reconciled
 from fleet_controller.demo.summary import (
     answers_during,
+    answers_of,
     device_counts,
     end_to_end,
     find_problems,
+    find_problems_with_worse,
     operators_table,
     percentiles,
 )
@@ -99,7 +103,7 @@ def test_percentiles_are_values_that_were_measured() -> None:
 def test_latency_from_sensor_to_database_leaves_out_what_was_sent_during_the_cut() -> None:
     sent = {"before": 10.0, "during": 55.0}
     rows = [row(10.25, last_event="before"), row(70.0, last_event="during"), row(5.0, last_event="unknown")]
-    assert end_to_end(rows, sent, (50.0, 60.0)) == [250.0]
+    assert end_to_end(rows, sent, ((50.0, 60.0),)) == [250.0]
 
 
 def test_answers_are_counted_by_device_and_version_inside_the_window_of_time() -> None:
@@ -121,3 +125,44 @@ def test_counts_of_a_device_are_the_sums_of_its_pipelines() -> None:
     assert (device["events_sent"], device["results_received"]) == (14, 7)
     assert device["pipelines"]["reports"]["missing"] == 1
     assert device["attested"]["frost"]["version"] == "2.0.0"
+
+
+WORSE: dict[str, Any] = {
+    "device": "farm-1",
+    "model": "frost",
+    "version": "5.0.0",
+    "release": 5,
+    "reason": "confidence",
+    "evidence": {"candidate": {"inferences": 22}},
+    "rollout_state": "paused",
+    "untouched": ["farm-2"],
+}
+TAKEN_BACK = {("farm-1", "frost", 5, "confidence")}
+
+
+def test_a_worse_version_that_its_device_took_back_in_time_is_no_problem() -> None:
+    assert find_problems_with_worse(told(taken_back=WORSE), {"farm-1": 24}, TAKEN_BACK) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "answers", "noted", "names"),
+    [
+        ({"reason": "latency"}, {}, {("farm-1", "frost", 5, "latency")}, "for latency"),
+        ({"evidence": {"candidate": {"inferences": 101}}}, {}, TAKEN_BACK, "101 inferences"),
+        ({"rollout_state": "done"}, {}, TAKEN_BACK, "is done"),
+        ({"untouched": []}, {}, TAKEN_BACK, "untouched"),
+        ({}, {}, set(), "no note"),
+        ({}, {"farm-2": 1}, TAKEN_BACK, "farm-2 answered"),
+    ],
+)
+def test_whatever_else_becomes_of_it_is_a_problem(changes: Any, answers: Any, noted: Any, names: str) -> None:
+    (problem,) = find_problems_with_worse(told(taken_back=WORSE | changes), answers, noted)
+    assert names in problem
+
+
+def test_a_worse_version_that_was_never_tried_shows_nothing() -> None:
+    assert find_problems_with_worse(told(), {}, set())
+
+
+def test_answers_of_a_version_are_counted_by_device() -> None:
+    assert answers_of([row(1.0), row(2.0, version="5.0.0"), row(3.0, version="5.0.0")], "frost", "5.0.0") == {"farm-1": 2}
