@@ -121,6 +121,15 @@ def memory_of(pid: int) -> int | None:
         return resident_of(pid)
 
 
+def peak_of(pid: int) -> int | None:
+    """The most that a process ever had resident, in bytes (`VmHWM`); None if it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
 def written_bytes() -> int | None:
     """Bytes that this process has caused to be written to storage (`write_bytes` of `/proc/self/io`); None if not told.
 

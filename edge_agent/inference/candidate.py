@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+from edge_agent.health.probes import peak_of
 from edge_agent.inference import protocol
 from edge_agent.inference.answers import Failure, ModelInput, Scored, to_input
 from edge_agent.inference.bundle_store import Bundle
 from edge_agent.inference.process import WorkerProcess
+from edge_agent.inference.promises import enough, find_broken_promise
 from edge_agent.inference.run_plan import RunPlan
 from edge_agent.loop import Loop
 from fleet_contract.manifest import GoldenSample
@@ -42,8 +44,17 @@ class Candidate:
         plan: RunPlan,
         timeout: float,
         on_done: Callable[[protocol.Ready | Failure], object],
+        *,
+        promises: bool = False,
     ) -> None:
-        """`timeout` (seconds) covers everything: start, hashing, loading and all golden samples."""
+        """`timeout` (seconds) covers everything: start, hashing, loading and all golden samples.
+
+        `promises`: the manifest's promises about memory and latency are measured too. A release that was taken on before is
+        not refused because the device is busy while it boots.
+        """
+        self._promises = promises
+        self._seconds: list[float] = []
+        """Of single inferences."""
         self.bundle, self._plan, self._timeout = bundle, plan, timeout
         self.passed: protocol.Ready | None = None
         """Set while a worker that met every golden sample waits here."""
@@ -95,8 +106,7 @@ class Candidate:
         if self._worker is None or self._done is None:
             return
         if not samples:
-            if self._worker.ready is not None:
-                self._finish(self._worker.ready)
+            self._measure(self._worker)
             return
         inputs = [to_input(sample) for sample in samples]
         self._worker.run(inputs, self._plan.deadline, lambda results: self._compare(samples, results))
@@ -108,6 +118,22 @@ class Candidate:
             return
         self._at += len(samples)
         self._next()
+
+    def _measure(self, worker: WorkerProcess) -> None:
+        if worker.ready is None:
+            return
+        needs, golden = self.bundle.manifest.requirements, self.bundle.golden
+        if self._promises and needs.latency_ms is not None and golden and not enough(self._seconds):
+            sample = to_input(golden[len(self._seconds) % len(golden)])
+            worker.run([sample], self._plan.deadline, lambda _: self._measured(worker))
+            return
+        failure = find_broken_promise(needs, peak_of(worker.pid), self._seconds) if self._promises else None
+        self._finish(worker.ready if failure is None else failure)
+
+    def _measured(self, worker: WorkerProcess) -> None:
+        self._seconds.append(worker.seconds)
+        if self._done is not None:
+            self._measure(worker)
 
     def _late(self) -> None:
         self._finish(Failure(Reason.TEST_TIMEOUT, f"the golden samples were not done within {self._timeout:g} s"))

@@ -62,8 +62,10 @@ class Models:
             done = _shadowed(shadow, item, done)
         self._host(name).submit(item, done, lane, sensor)
 
-    def test(self, bundle: Bundle, release: int, timeout: float, on_done: Outcome) -> None:
+    def test(self, bundle: Bundle, release: int, timeout: float, on_done: Outcome, *, promises: bool = True) -> None:
         """Try a bundle's golden samples in a fresh worker, which is kept warm for `activate` if they pass.
+
+        `promises`: and what its manifest promises about memory and latency.
 
         A trial of the same model that is under way is cancelled without a call.
         """
@@ -80,7 +82,7 @@ class Models:
 
         def begin() -> None:
             plan = resolve(self._settings, name, bundle.manifest.runtime.value)
-            self._trials[name] = Candidate(self._loop, bundle, plan, timeout, done)
+            self._trials[name] = Candidate(self._loop, bundle, plan, timeout, done, promises=promises)
 
         shortage = self._find_shortage(name, bundle)
         if shortage is None:
@@ -188,7 +190,7 @@ class Models:
                 self._switch(name, warm, bundle, release, warm.passed)
             on_done(outcome)
 
-        self.test(bundle, release, timeout, tested)
+        self.test(bundle, release, timeout, tested, promises=False)
 
     def resume(self, bundle: Bundle, release: int) -> None:
         """At the agent's start: load what was active before, without golden samples, and keep trying with back-off."""

@@ -440,3 +440,27 @@ def test_restarts_come_at_longer_intervals_until_a_batch_succeeds_which_ends_no_
     assert ask(1, 1) == []
     assert ask(4, 666) == pytest.approx([0.4, 0.8])
     models.stop()
+
+
+OUTPUT = '[output_tensor]\nname = "scores"\ndtype = "float32"\nshape = [-1, 1]\n'
+
+
+@pytest.mark.parametrize(
+    ("promise", "reason"),
+    [
+        ("memory_peak_bytes = 1000000", Reason.MEMORY),
+        ('latency_ms = 0.00001\nlatency_device = "a wish"', Reason.LATENCY),
+        ('memory_peak_bytes = 2000000000\nlatency_ms = 10000.0\nlatency_device = "a snail"', None),
+    ],
+)
+def test_a_manifest_that_lies_about_memory_or_latency_is_refused_in_the_test_alone(
+    loop: Loop, models: Models, make_bundle: Any, promise: str, reason: Reason | None
+) -> None:
+    bundle = make_bundle(output_tensor=f"{OUTPUT}[requirements]\n{promise}\n")
+    outcomes: list[Any] = []
+    models.test(bundle, 1, 60, outcomes.append)
+    outcome = wait(loop, outcomes)
+    assert (outcome.reason if isinstance(outcome, Failure) else None) == reason
+    # What was taken on before is not refused for it.
+    models.cancel_test("leak")
+    assert isinstance(activate(loop, models, bundle), ModelRef)
