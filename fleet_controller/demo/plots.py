@@ -96,14 +96,15 @@ def draw(plot: Plot) -> str:
 
 def _mark(mark: Mark, scale: _Scale, number: int) -> str:
     left = scale.x(min(mark.at, scale.x_top))
+    # Neighbouring texts stand on two levels, so that they stay readable where two moments are close.
+    lower = 13 * (number % 2)
     if mark.end is not None:
         width = scale.x(min(mark.end, scale.x_top)) - left
         return (
             f'<rect x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM}" fill="#f3e3d3"/>'
-            f'<text x="{left + 4:.1f}" y="{TOP + 37}" fill="#8a5a2b">{escape(mark.text)}</text>'
+            f'<text x="{left + 4:.1f}" y="{TOP + 37 + lower}" fill="#8a5a2b">{escape(mark.text)}</text>'
         )
-    # Neighbouring texts stand on two levels, so that they stay readable where two moments are close.
-    level = TOP + 11 + 13 * (number % 2)
+    level = TOP + 11 + lower
     return (
         f'<line x1="{left:.1f}" x2="{left:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="3 3"/>'
         f'<text x="{left + 3:.1f}" y="{level}" fill="#666">{escape(mark.text)}</text>'

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import msgspec
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +59,8 @@ class Progress:
         self.console.print(f"   [green]done[/green] in {step.duration_s:.1f} s")
 
     def saw(self, text: str) -> None:
-        """Keep and print what was seen just now."""
-        moment = Moment(at_s=round(self.elapsed, 1), text=text)
+        """Keep and print what was seen just now; `text` may hold Rich's markup, which is for the terminal alone."""
+        moment = Moment(at_s=round(self.elapsed, 1), text=Text.from_markup(text).plain)
         self.steps[-1].seen.append(moment)
         self.console.print(f"   [dim]{moment.at_s:6.1f} s[/dim]  {text}", markup=True)
 

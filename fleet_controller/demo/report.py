@@ -1,5 +1,6 @@
 """The one-page report: plain HTML with inline SVG, nothing from outside. Pure."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -14,6 +15,7 @@ from fleet_controller.demo.summary import Percentiles, Summary
 from fleet_controller.demo.told import Told
 
 BIN_SECONDS: Final = 5.0
+_HASH: Final = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def render(summary: Summary, told: Told, rows: Sequence[Row], health: Sequence[HealthRow], started: float) -> str:
@@ -176,7 +178,7 @@ def _refusals(refusals: Sequence[dict[str, Any]]) -> str:
                 each["version"],
                 each["reason"],
                 MEANING[Reason(each["reason"])] if each["reason"] in set(Reason) else "",
-                each["detail"],
+                _HASH.sub(r"\1…", each["detail"] or ""),
             )
             for each in refusals
         ),
@@ -197,7 +199,8 @@ def _worse(worse: dict[str, Any]) -> str:
         (name, figures.get("inferences"), figures.get("errors"), figures.get("p95_ms"), figures.get("confidence"))
         for name, figures in ((f"version {worse['version']}", candidate), ("the version before", incumbent))
     ]
-    code = f"<code>{escape(worse['reason'])}</code> {escape(worse['meaning'])} {escape(worse['detail'] or '')}."
+    why = f" ({worse['detail']})" if worse["detail"] else ""
+    code = f"<code>{escape(worse['reason'])}</code> {escape(worse['meaning'] + why)}"
     head = ("on the device", "inferences", "errors", "p95 ms", "median confidence")
     return f"<p>{escape(text)}</p><p>{code}</p>{_table(head, rows, range(1, 5))}"
 

@@ -39,3 +39,9 @@ def test_every_point_lies_inside_the_picture(points: list[tuple[float, float]]) 
         x, y = map(float, pair.split(","))
         assert 0 <= x <= WIDTH
         assert 0 <= y <= HEIGHT
+
+
+def test_names_of_neighbouring_cuts_do_not_stand_on_one_line() -> None:
+    drawing = draw(Plot("ms", [Line("a", [(0, 1), (9, 2)])], [Mark(1, "one", 2), Mark(2.1, "other", 4)]))
+    heights = {element.text: element.attrib["y"] for element in ElementTree.fromstring(drawing).iter("text")}
+    assert heights["one"] != heights["other"]

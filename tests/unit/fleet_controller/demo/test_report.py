@@ -7,6 +7,7 @@ from fleet_controller.demo.summary import Percentiles, Summary, TableRow
 from fleet_controller.demo.told import Told
 
 VOID = {"meta"}
+DETAIL = f"a < b {'0a' * 32}"
 
 
 class Checker(HTMLParser):
@@ -48,7 +49,7 @@ def summary() -> Summary:
         started="2026-01-01T00:00:00+00:00",
         devices={"farm-1": {"events_sent": 3, "results_received": 2, "attested": {}, "pipelines": {}}},
         refusals=[
-            {"device": "farm-1", "model": "frost", "version": "3.0.0", "reason": "golden_mismatch", "detail": "a < b"},
+            {"device": "farm-1", "model": "frost", "version": "3.0.0", "reason": "golden_mismatch", "detail": DETAIL},
             {"device": "farm-1", "model": "frost", "version": "4.0.0", "reason": "of_a_newer_agent", "detail": None},
         ],
         answers_during_refusals={"farm-1": {"2.0.0": 4}},
@@ -103,7 +104,7 @@ def test_the_page_is_well_formed_and_loads_nothing_from_outside() -> None:
 def test_texts_are_escaped_and_codes_are_explained() -> None:
     text = page()
     assert "farm-1 &lt;b&gt;attests" in text
-    assert "a &lt; b" in text
+    assert "a &lt; b 0a0a0a0a0a0a…" in text
     assert "<code>fleet init</code> &lt;done&gt;" in text
     assert "differ from the expected ones" in text
     assert "took frost 5.0.0 back by itself after 22 inferences" in text
