@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from edge_agent.drift.counting import Counting
 from edge_agent.settings import DriftSettings
 from fleet_contract.drift import Limits, ModelDrift, SketchDrift
@@ -50,5 +52,6 @@ class DriftWatch:
         return figures
 
     def _tell(self, model: str, release: int, reason: Reason, drifted: list[SketchDrift], inputs: int) -> None:
-        what = ", ".join(map(describe_sketch, drifted)) or "everything is near the baseline again"
+        moved = ", ".join(describe_sketch(msgspec.to_builtins(item)) for item in drifted)
+        what = moved or "everything is near the baseline again"
         self._note(kind=NoteKind.DRIFT, reason=reason, model=model, release=release, detail=f"{what}; of {inputs} inputs")

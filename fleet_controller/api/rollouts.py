@@ -33,6 +33,7 @@ class NewRollout(Struct, forbid_unknown_fields=True):
     timeout: float | None = None
     on_failure: OnFailure | None = None
     shadow: bool = True
+    max_drift: float | None = None
     dry_run: bool = False
 
 
@@ -45,7 +46,8 @@ def _view(view: RolloutView) -> dict[str, Any]:
     members = []
     for member in view.members:
         times = {name: iso(getattr(member, name)) for name in ("assigned", "attested", "healthy_since")}
-        members.append(msgspec.to_builtins(asdict(member)) | times | {"meaning": _meaning(member.reason)})
+        more = {"meaning": _meaning(member.reason), "drift": view.drift.get(member.device)}
+        members.append(msgspec.to_builtins(asdict(member)) | times | more)
     return _summary(view.rollout) | {"members": members}
 
 
@@ -81,6 +83,7 @@ def start_rollout(request: Ask, data: NewRollout) -> dict[str, Any]:
             timeout=data.timeout,
             on_failure=data.on_failure,
             shadow=data.shadow,
+            max_drift=data.max_drift,
             operator=request.state.operator,
             dry_run=data.dry_run,
         )

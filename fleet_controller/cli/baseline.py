@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from fleet_controller.cli.arguments import Output, OutputOption
@@ -27,6 +26,8 @@ def baseline(
 
     Example: fleet model baseline models/frost --data recorded.jsonl --range temp_min=-40:60
     """
+    import msgspec
+
     from fleet_controller.drift.baselines import BASELINE_NAME, BaselineError, write_baseline
 
     try:

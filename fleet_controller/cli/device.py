@@ -182,6 +182,7 @@ def _written(health: dict[str, Any]) -> str | None:
 def _render_one(device: dict[str, Any]) -> Any:
     from rich.console import Group
 
+    from fleet_contract.drift_text import describe_drift
     from fleet_contract.evidence_text import describe_evidence
     from fleet_contract.reasons import MEANING
 
@@ -245,6 +246,9 @@ def _render_one(device: dict[str, Any]) -> Any:
     if measured:
         columns = ("model", "inferences", "errors", "p50 ms", "p95 ms", "memory", "mode", "feedback")
         parts.append(table(columns, measured, "health"))
+    drift = [(each["model"], describe_drift(each["drift"])) for each in health.get("models", ()) if each.get("drift")]
+    if drift:
+        parts.append(table(("model", "inputs and answers beside the baseline"), drift, "drift"))
     notes = [(age(each["time"]), each["kind"], each.get("reason"), each["detail"]) for each in device["notes"][:10]]
     if notes:
         parts.append(table(("ago", "kind", "reason", "detail"), notes, "newest notes"))

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from fleet_contract.drift_text import describe_drift
 from fleet_controller.cli.arguments import Output, OutputOption, WatchOption
 from fleet_controller.cli.connection import Service
 from fleet_controller.cli.output import age, show, size, table
@@ -70,6 +71,9 @@ def find_warnings(health: dict[str, Any], now: datetime) -> list[str]:
             held = _HELD.get(model.get("mode"))
             if held is not None:
                 warnings.append(f"{device['device']}: {model['model']} is {held}: {model.get('mode_detail')}")
+            drift = model.get("drift") or {}
+            if any(item.get("drifted") for item in drift.get("worst", ())):
+                warnings.append(f"{device['device']}: {model['model']} {describe_drift(drift)}")
     return warnings
 
 

@@ -44,6 +44,12 @@ def start(
         bool,
         typer.Option("--shadow/--no-shadow", help="Let devices try it on live inputs, unpublished, before they switch."),
     ] = True,
+    max_drift: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="PSI that the release's answers may be from its baseline on a device, such as 0.25; default: any."
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -64,6 +70,7 @@ def start(
         "timeout": parse_duration(timeout) if timeout is not None else None,
         "on_failure": on_failure,
         "shadow": shadow,
+        "max_drift": max_drift,
         "dry_run": dry_run,
     }
     show(lambda: Service().post("/rollouts", body), _render_one, output)
@@ -119,6 +126,7 @@ def _render_one(rollout: dict[str, Any]) -> Any:
     what = f"{rollout['model']} {rollout['version']} (r{rollout['release']})"
     head = f"rollout {rollout['id']}" if rollout["id"] else "dry run: nothing is started"
     skipped = "" if plan["shadow"] else ", no shadow"
+    skipped += "" if plan["max_drift"] is None else f", drift up to {plan['max_drift']:g}"
     facts = [
         ("release", what),
         ("state", rollout["state"] if rollout["id"] else None),
@@ -135,12 +143,13 @@ def _render_one(rollout: dict[str, Any]) -> Any:
             each["reason"],
             " ".join(filter(None, (each["meaning"], each["detail"]))),
             f"r{each['previous']}" if each["previous"] is not None else None,
+            f"{each['drift']:.2f}" if each["drift"] is not None else None,
         )
         for each in rollout["members"]
     ]
     return Group(
         table((head, ""), [row for row in facts if row[1] is not None]),
-        table(("device", "wave", "state", "reason", "meaning", "before"), members),
+        table(("device", "wave", "state", "reason", "meaning", "before", "drift"), members),
     )
 
 

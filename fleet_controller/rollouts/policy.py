@@ -23,6 +23,7 @@ class GateReason(StrEnum):
     ATTESTATION_TIMEOUT = "attestation_timeout"
     DIGEST_MISMATCH = "digest_mismatch"
     DEVICE_FORGOTTEN = "device_forgotten"
+    DRIFT = "drift"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,9 @@ class Plan:
     health_stale: float
     shadow: bool = True
     """False: a device switches to the release without shadowing before."""
+    max_drift: float | None = None
+    """PSI of the release's answers against its baseline; a device is healthy only with one that is known and not above it.
+    None: drift is not looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,8 @@ class Evidence:
     inferences: int = 0
     errors: int = 0
     restarts: int = 0
+    drift: float | None = None
+    """PSI of the answers of that release against its baseline; None while the device calls it too few, or has no baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,8 @@ def is_healthy(target: Target, plan: Plan, evidence: Evidence, attested: float, 
         return False
     if evidence.health_release != target.release or evidence.restarts > 0:
         return False
+    if plan.max_drift is not None and (evidence.drift is None or evidence.drift > plan.max_drift):
+        return False
     return evidence.errors <= MAX_ERROR_SHARE * (evidence.inferences + evidence.errors)
 
 
@@ -172,6 +180,9 @@ def judge(target: Target, plan: Plan, member: Member, evidence: Evidence, now: f
         )
     if evidence.running_release == target.release and evidence.running_digest in target.digests:
         attested = member.attested if member.attested is not None else now
+        if _has_drifted(target, plan, evidence, attested):
+            told = f"the PSI of its answers is {evidence.drift:.2f}, allowed is {plan.max_drift:g}"
+            return _lost(replace(member, attested=attested), GateReason.DRIFT, told)
         if not is_healthy(target, plan, evidence, attested, now):
             return replace(member, state=DeviceState.ATTESTED, reason=None, detail=None, attested=attested, healthy_since=None)
         since = member.healthy_since if member.healthy_since is not None else now
@@ -184,6 +195,12 @@ def judge(target: Target, plan: Plan, member: Member, evidence: Evidence, now: f
     if member.state is DeviceState.LOST:
         return member
     return replace(member, state=DeviceState.ASSIGNED, attested=None, healthy_since=None)
+
+
+def _has_drifted(target: Target, plan: Plan, evidence: Evidence, attested: float) -> bool:
+    if plan.max_drift is None or evidence.drift is None or evidence.drift <= plan.max_drift:
+        return False
+    return evidence.health_release == target.release and (evidence.health_received or 0.0) >= attested
 
 
 def decide(plan: Plan, wave: int, members: Sequence[Member], now: float) -> Decision:

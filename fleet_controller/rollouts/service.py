@@ -44,6 +44,8 @@ class RolloutView:
 
     rollout: Rollout
     members: tuple[Member, ...]
+    drift: Mapping[str, float] = field(default_factory=dict)
+    """Device to the PSI of its answers with this release, where it is known."""
 
 
 class Rollouts:
@@ -74,6 +76,7 @@ class Rollouts:
         timeout: float | None = None,
         on_failure: OnFailure | None = None,
         shadow: bool = True,
+        max_drift: float | None = None,
         operator: str | None = None,
         dry_run: bool = False,
     ) -> RolloutView:
@@ -91,7 +94,10 @@ class Rollouts:
             on_failure=defaults.on_failure if on_failure is None else on_failure,
             health_stale=defaults.health_stale,
             shadow=shadow,
+            max_drift=max_drift,
         )
+        if max_drift is not None and max_drift <= 0:
+            raise ValueError("max_drift is a PSI above 0, such as 0.25")
         if plan.soak < 0 or plan.timeout < 0:
             raise ValueError("soak and timeout are seconds, and not negative")
         with self._database.read() if dry_run else self._database.write() as connection:
@@ -99,6 +105,8 @@ class Rollouts:
             if row is None:
                 what = f"release {release} of model {model!r}" if release is not None else f"release of model {model!r}"
                 raise NotFound(f"there is no {what}; `fleet model list` shows what there is")
+            if max_drift is not None and not row.has_baseline:
+                raise ValueError(f"{model} {row.version} has no baseline, so no device can say how far it drifts")
             waves = plan_waves(self._select(connection, model, selection), plan.canary)
             now = self._clock()
             members = [Member(device=device, wave=number) for number, wave in enumerate(waves) for device in wave]
@@ -177,7 +185,14 @@ class Rollouts:
         rollout = store.read(connection, number)
         if rollout is None:
             raise NotFound(f"there is no rollout {number}; `fleet rollout list` shows what there is")
-        return RolloutView(rollout=rollout, members=tuple(store.members(connection, number)))
+        members = tuple(store.members(connection, number))
+        known = store.evidence(connection, rollout.model, [member.device for member in members])
+        drift = {
+            device: each.drift
+            for device, each in known.items()
+            if each.drift is not None and each.health_release == rollout.release
+        }
+        return RolloutView(rollout=rollout, members=members, drift=drift)
 
     def _select(self, connection: Connection, model: str, selection: Selection) -> list[str]:
         known = store.device_labels(connection)

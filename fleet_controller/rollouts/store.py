@@ -56,6 +56,8 @@ class Published:
     version: str
     digest: str
     digests: tuple[str, ...]
+    has_baseline: bool
+    """Whether devices can say how far its answers have moved."""
 
 
 class _Birth(Struct):
@@ -82,12 +84,29 @@ class _Reported(Struct):
     updates: tuple[_Update, ...] = ()
 
 
+class _Sketch(Struct):
+    name: str
+    psi: float | None = None
+
+
+class _Drift(Struct):
+    judged: bool = False
+    worst: tuple[_Sketch, ...] = ()
+
+    @property
+    def of_outputs(self) -> float | None:
+        """The PSI of the answers that have moved most; None while the device calls it too few inputs."""
+        known = [item.psi for item in self.worst if item.psi is not None and item.name.startswith("output.")]
+        return max(known, default=None) if self.judged else None
+
+
 class _ModelHealth(Struct):
     model: str
     release: int
     inferences: int = 0
     errors: int = 0
     restarts: int = 0
+    drift: _Drift | None = None
 
 
 class _Health(Struct):
@@ -157,7 +176,7 @@ def busy_devices(connection: Connection, model: str) -> dict[str, int]:
 
 def find_release(connection: Connection, model: str, release: int | None) -> Published | None:
     """A published release; None as its number is the newest one."""
-    columns = (releases.c.release, releases.c.version, releases.c.digest, releases.c.variants)
+    columns = (releases.c.release, releases.c.version, releases.c.digest, releases.c.variants, releases.c.manifest)
     query = sa.select(*columns).where(releases.c.model == model)
     if release is not None:
         query = query.where(releases.c.release == release)
@@ -165,7 +184,8 @@ def find_release(connection: Connection, model: str, release: int | None) -> Pub
     if row is None:
         return None
     digests = tuple(str(item["digest"]) for item in row.variants or ())
-    return Published(row.release, row.version, row.digest, digests or (row.digest,))
+    has_baseline = (row.manifest or {}).get("baseline") is not None
+    return Published(row.release, row.version, row.digest, digests or (row.digest,), has_baseline)
 
 
 def device_labels(connection: Connection) -> dict[str, dict[str, str]]:
@@ -211,6 +231,7 @@ def evidence(connection: Connection, model: str, names: Sequence[str]) -> dict[s
             inferences=work.inferences if work is not None else 0,
             errors=work.errors if work is not None else 0,
             restarts=work.restarts if work is not None else 0,
+            drift=work.drift.of_outputs if work is not None and work.drift is not None else None,
         )
     return found
 

@@ -38,3 +38,13 @@ def test_a_model_that_its_board_has_paused_is_warned_of_with_the_reason() -> Non
     assert find_warnings(_health(root=900) | {"devices": devices}, NOW) == [
         "barn-1: frost is paused: 83.0 °C, pause_above is 82 °C"
     ]
+
+
+def test_a_model_that_has_drifted_is_warned_of_with_what_has() -> None:
+    far = {"name": "input.flow", "psi": 1.2, "ks": 0.5, "drifted": True}
+    near = {"name": "input.flow", "psi": 0.1, "ks": 0.1}
+    models = [{"model": name, "drift": {"inputs": 600, "worst": [item]}} for name, item in (("leak", far), ("frost", near))]
+    devices = [{"device": "barn-1", "health": {"models": models}}]
+    assert find_warnings(_health(root=900) | {"devices": devices}, NOW) == [
+        "barn-1: leak drifted: input.flow (PSI 1.20, KS 0.50); of 600 inputs"
+    ]

@@ -31,6 +31,8 @@ class Fleet:
     def __init__(self, database: Database, devices: tuple[str, ...] = ("d1", "d2", "d3")) -> None:
         self.database = database
         self.now = 1000.0
+        self.drift: dict[str, object] | None = None
+        """That every device reports."""
         self.published: dict[str, list[Desired]] = defaultdict(list)
         self.desired = DesiredStates(database, self._publish, lambda: self.now)
         self.engine = Engine(database, self.desired, clock=lambda: self.now)
@@ -67,7 +69,8 @@ class Fleet:
                     for entry in wanted.models
                     if refuse
                 ]
-                work = [{"model": entry["model"], "release": entry["release"], "inferences": 5} for entry in runs]
+                counts = {"inferences": 5, "drift": self.drift}
+                work = [{"model": entry["model"], "release": entry["release"]} | counts for entry in runs]
                 taken = wanted.revision if revision is None else revision
                 for channel, content in (
                     (Channel.BIRTH, {"state": "online"}),
@@ -119,6 +122,27 @@ def test_a_rollout_may_skip_shadowing_and_a_return_does_not_inherit_that(fleet: 
     assert [model.shadow for model in fleet.published["d1"][-1].models] == [False]
     fleet.rollouts.give_back(number)
     assert [(model.release, model.shadow) for model in fleet.published["d1"][-1].models] == [(1, True)]
+
+
+def test_answers_that_drift_fail_the_gate_and_are_shown(fleet: Fleet) -> None:
+    with pytest.raises(ValueError, match="no baseline"):
+        fleet.rollouts.start("frost", ALL, release=2, max_drift=0.25)
+    with fleet.database.write() as connection:
+        connection.execute(sa.update(tables.releases).values(manifest={"baseline": "baseline.json"}))
+    with pytest.raises(ValueError, match="above 0"):
+        fleet.rollouts.start("frost", ALL, release=2, max_drift=0.0)
+    number = fleet.rollouts.start("frost", ALL, release=2, max_drift=0.25).rollout.id
+    fleet.engine.tick()
+    worst = [{"name": "input.temp_min", "psi": 3.0}, {"name": "output.score", "psi": 0.31}]
+    fleet.drift = {"judged": False, "worst": worst}
+    fleet.go_on("d1")
+    assert states(fleet, number)["d1"] == "attested"
+    fleet.drift = {"judged": True, "worst": worst}
+    fleet.go_on("d1")
+    view = fleet.rollouts.show(number)
+    assert (view.rollout.state, view.rollout.reason) == (RolloutState.PAUSED, "drift")
+    assert view.drift == {"d1": 0.31}
+    assert "0.31" in str(view.rollout.detail)
 
 
 def test_looking_twice_changes_nothing(fleet: Fleet) -> None:

@@ -152,6 +152,23 @@ def test_the_next_wave_waits_for_the_soak_of_every_device() -> None:
     assert decide(PLAN, 1, [soaked, soaking], 1061.0) == Finish()
 
 
+@pytest.mark.parametrize(
+    ("drift", "state"), [(None, DeviceState.ATTESTED), (0.2, DeviceState.HEALTHY), (0.3, DeviceState.LOST)]
+)
+def test_where_drift_is_a_gate_a_device_must_know_it_and_one_above_fails(drift: float | None, state: DeviceState) -> None:
+    plan = replace(PLAN, max_drift=0.25)
+    judged = judge(TARGET, plan, TOLD, replace(WELL, drift=drift), 1100.0)
+    assert judged.state is state
+    assert judge(TARGET, PLAN, TOLD, replace(WELL, drift=drift), 1100.0).state is DeviceState.HEALTHY
+    decision = decide(plan, 0, [judged], 1100.0)
+    assert (isinstance(decision, FailGate) and decision.reason is GateReason.DRIFT) == (state is DeviceState.LOST)
+
+
+def test_drift_of_the_release_before_fails_no_gate() -> None:
+    plan = replace(PLAN, max_drift=0.25)
+    assert judge(TARGET, plan, TOLD, replace(WELL, drift=9.0, health_release=1), 1100.0).state is DeviceState.ATTESTED
+
+
 _states = st.sampled_from([*UpdateState, None])
 _evidence = st.builds(
     Evidence,
