@@ -49,6 +49,7 @@ CASES: Final = (
     Case("farm-1", "slow", worse_models.slow_incumbent, worse_models.slow, Reason.LATENCY),
     Case("farm-2", "failing", worse_models.incumbent, worse_models.failing, Reason.ERROR_RATE),
     Case("city-1", "unsure", worse_models.incumbent, worse_models.unsure, Reason.CONFIDENCE),
+    Case("city-2", "drifted", worse_models.incumbent, worse_models.drifted, Reason.DRIFTED),
 )
 
 
@@ -113,7 +114,7 @@ class Farm:
             assert time.monotonic() < end, what()
             self._events += 1
             for case in CASES:
-                event = {"id": f"{case.model}-{self._events}", "a": 1.0, "b": 1.0 if self._events % 3 else -1.0}
+                event = {"id": f"{case.model}-{self._events}", "a": 1.0, "b": 1.0 if self._events % 2 else -1.0}
                 self._sensors.publish(f"{case.model}/in", json.dumps(event), qos=1)
             time.sleep(INTERVAL)
 
@@ -147,11 +148,11 @@ class Farm:
 
 
 def _with_limits(config: str, *, slack: str) -> str:
-    """The demo's configuration with the default of 100 inferences, longer times, and the limit that the case is about."""
+    """The demo's configuration with the default of 100 inferences, longer times, and the limits that the cases are about."""
     for there, wanted in (
         ("inputs = 20", f"inputs = {LIMIT}"),
         ("time = 4", "time = 60"),
-        ('latency_slack = "500ms"', f'latency_slack = "{slack}"'),
+        ('latency_slack = "500ms"', f'latency_slack = "{slack}"\ndrift_inputs = {LIMIT // 2}'),
     ):
         assert there in config
         config = config.replace(there, wanted)

@@ -7,9 +7,13 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from fleet_contract.baseline import LABEL, Baseline
+from fleet_contract.drift import make_category_baseline
 
 INCUMBENT: Final = "1.0.0"
 _OPSET: Final = 20
@@ -23,6 +27,7 @@ task = "classification"
 runtime = "onnx"
 file = "model.onnx"
 golden = "golden.json"
+baseline = "baseline.json"
 kind = "window"
 licence = "CC0-1.0"
 labels = ["no", "yes"]
@@ -68,6 +73,12 @@ def unsure() -> bytes:
     return _model(steps, most=np.array(0.98, np.float32), one=np.array(1.0, np.float32))
 
 
+def drifted() -> bytes:
+    """As sure as ever, and `yes` on every live event."""
+    steps = [helper.make_node("Mul", ["a", "much"], ["more"]), helper.make_node("Add", ["sure", "more"], ["logit"])]
+    return _model(steps, much=np.array(8.0, np.float32))
+
+
 def write_folder(folder: Path, name: str, version: str, file: bytes) -> Path:
     """What `fleet model build` takes."""
     folder.mkdir(parents=True)
@@ -79,6 +90,9 @@ def write_folder(folder: Path, name: str, version: str, file: bytes) -> Path:
         {"window": {"a": [0.0], "b": [-1.0]}, "scores": [sure, 1 - sure], "tolerance": 0.001},
     ]
     (folder / "golden.json").write_text(json.dumps(golden))
+    # As many of one label as of the other, which is how the sensors of the test go.
+    labels = make_category_baseline(["no", "yes"] * 500)
+    (folder / "baseline.json").write_bytes(msgspec.json.encode(Baseline(schema=1, samples=1000, categories={LABEL: labels})))
     return folder
 
 
