@@ -157,6 +157,7 @@ class Agent:
             restart=self._start_again,
         )
         self.uplink.on_desired = self._on_desired
+        self.uplink.on_connected = self.updater.on_connected
         self.uplink.on_command = self.executor.on_command
         self.feedback = FeedbackIntake(self.store, self.values, self._reported_changed)
         self.uplink.on_feedback = self.feedback.on_feedback
@@ -182,6 +183,7 @@ class Agent:
             feedback=lambda: self.feedback.number,
             configuration=lambda: self.configurator.report(),
             holds=lambda: self.updater.holds(),
+            trust=lambda: self.updater.trust(),
         )
         self.uplink = Uplink(settings.device)
         self.fleet = Link(
@@ -339,6 +341,7 @@ class Agent:
             "revision": self.updater.revision,
             "models": [to_plain(item) for item in self._model_states()],
             "updates": [to_plain(item) for item in self.updater.reports()],
+            "trust": to_plain(self.updater.trust()),
             "update_holds": list(self.updater.holds()),
             "update_bytes": self.updater.received,
             "update_budget_bytes": self.settings.updates.data_budget,

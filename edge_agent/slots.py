@@ -16,6 +16,7 @@ from edge_agent.link.port import Will
 from fleet_contract.configuration import ConfigurationReport
 from fleet_contract.messages import Birth, LinkState, ModelState, Reported, UpdateReport, encode
 from fleet_contract.topics import Up, up
+from fleet_contract.trust_report import TrustReport
 from fleet_contract.version import CONTRACT_HIGH, CONTRACT_LOW
 
 STARTS_KEY: Final = "slots.starts"
@@ -36,6 +37,7 @@ class Slots:
         updates: Callable[[], tuple[UpdateReport, ...]],
         feedback: Callable[[], int],
         holds: Callable[[], tuple[str, ...]],
+        trust: Callable[[], TrustReport | None],
         configuration: Callable[[], ConfigurationReport | None] = lambda: None,
     ) -> None:
         self._device = device
@@ -49,6 +51,7 @@ class Slots:
         self._feedback = feedback
         self._configuration = configuration
         self._holds = holds
+        self._trust = trust
         self._boot_id = read_boot_id()
         self._hardware = read_hardware()
         self._operating_system = read_operating_system()
@@ -79,6 +82,7 @@ class Slots:
             feedback=self._feedback(),
             configuration=self._configuration(),
             holds=self._holds(),
+            trust=self._trust(),
             time=_now(),
         )
 

@@ -89,6 +89,9 @@ class UpdateSettings:
     max_attempts: int = 5
     retry_min: Duration = 5.0
     retry_max: Duration = 600.0
+    refresh_interval: Duration = 21600.0
+    """Between two looks at the signed metadata while nothing new is desired, so that revocations and new keys are learned;
+    0: only updates look."""
     test_timeout: Duration = 60.0
     fetch_timeout: Duration = 3600.0
     max_bundle_bytes: Size = 512 * 1024**2

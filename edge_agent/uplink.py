@@ -61,6 +61,7 @@ class Uplink:
         self._replies: deque[tuple[str, bytes]] = deque()
         self.on_desired: Callable[[Desired], object] = lambda _: None
         self.on_command: Callable[[Command], object] = lambda _: None
+        self.on_connected: Callable[[], object] = lambda: None
         self.on_feedback: Callable[[Feedback], object] = lambda _: None
         self.counters: Counter[str] = Counter()
 
@@ -122,6 +123,7 @@ class Uplink:
         self._flush()
         if self._sender is not None:
             self._sender.on_up()
+        self.on_connected()
 
     def on_down(self, reason: str) -> None:
         """The connection is lost."""

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from fleet_contract.configuration import ConfigurationReport, DesiredConfiguration
 from fleet_contract.drift import ModelDrift
+from fleet_contract.trust_report import TrustReport
 
 
 class Message(Struct, frozen=True):
@@ -161,6 +162,8 @@ class Reported(Message, frozen=True, kw_only=True):
     """The number of the last feedback message that this device has taken in; 0 before the first."""
     configuration: ConfigurationReport | None = None
     """Null while the device has always run with its own file alone."""
+    trust: TrustReport | None = None
+    """Null where the device takes no updates."""
     holds: tuple[str, ...] = ()
     """Models whose updates an operator holds, `*` for all."""
     time: str

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     THRESHOLD_NOT_MET = "threshold_not_met"
     RELEASE_UNKNOWN = "release_unknown"
     RELEASE_BELOW_FLOOR = "release_below_floor"
+    ACTIVE_REVOKED = "active_revoked"
     DOWNLOAD_FAILED = "download_failed"
     HASH_MISMATCH = "hash_mismatch"
     DISK_FULL = "disk_full"
@@ -137,6 +138,7 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.THRESHOLD_NOT_MET: "A document of the metadata is signed by some of the keys, but by fewer than are needed.",
     Reason.RELEASE_UNKNOWN: "The signed metadata does not name the desired release.",
     Reason.RELEASE_BELOW_FLOOR: "The release was revoked: it lies below the highest floor seen.",
+    Reason.ACTIVE_REVOKED: "The release that answers was revoked. It goes on, but can never come back once it was replaced.",
     Reason.DOWNLOAD_FAILED: "The artifact could not be downloaded after the allowed number of attempts.",
     Reason.HASH_MISMATCH: "The downloaded bytes are not the bytes that were signed.",
     Reason.DISK_FULL: "There is not enough space on the state disk.",

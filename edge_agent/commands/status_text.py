@@ -5,6 +5,7 @@ from typing import Any
 from edge_agent.commands.text_table import text_table
 from fleet_contract.drift_text import describe_drift
 from fleet_contract.evidence_text import describe_evidence
+from fleet_contract.trust_report import describe_trust
 
 
 def render(status: dict[str, Any]) -> str:
@@ -19,6 +20,9 @@ def render(status: dict[str, Any]) -> str:
         f"letters   {status['dead_letters']} dead letters kept (edge-agent deadletter list)",
         f"pipelines {', '.join(status['pipelines']) or 'none'}",
     ]
+    lines += [f"trust     {phrase}" for phrase in describe_trust(status["trust"])]
+    if (behind := status["clock_behind_s"]) is not None:
+        lines.append(f"clock     {_duration(behind)} before the last time that was seen: not believed")
     lines += [
         f"queue     {queue['pipeline']}: {queue['waiting']} windows wait, {queue['policy']} beyond {queue['max_windows']}"
         for queue in status["queues"]

@@ -12,6 +12,7 @@ from edge_agent.updates.ledger import Installed, UpdateRecord
 from edge_agent.updates.machine import Event
 from edge_agent.updates.ports import Failure, Stage, Trust
 from edge_agent.updates.process import make_job
+from edge_agent.updates.refreshing import Refreshing
 from edge_agent.updates.steps import Steps
 from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Message, MetadataValid, Progress, Verified
@@ -34,14 +35,16 @@ class Fetching:
         trust: Trust,
         stage: Stage,
         holding: Holding,
+        refreshing: Refreshing,
         clock: Callable[[], float],
         run_stage: Callable[[UpdateRecord], object],
         run_test: Callable[[UpdateRecord], object],
     ) -> None:
         """`folder`: where metadata and downloads are kept. `run_stage` and `run_test` go on with what was fetched."""
         self._settings, self._folder, self._steps = settings, folder, steps
-        self._store, self._ledger, self._floors = store, store.ledger, store.floors
+        self._ledger, self._floors = store.ledger, store.floors
         self._trust, self._stage, self._holding, self._clock = trust, stage, holding, clock
+        self._refreshing = refreshing
         self._run_stage, self._run_test = run_stage, run_test
         self._fetched_before = 0
         self._received = 0
@@ -54,6 +57,11 @@ class Fetching:
             text = "this device takes no updates: updates.url is not set"
             steps.end(record, Event.FAILED, Failure(Reason.DOWNLOAD_FAILED, text))
             return
+        if (revoked := policy.below_floor(record, self._floors)) is not None:
+            # Offline nobody else would say so, and the bundle may still be here.
+            steps.end(record, Event.FAILED, Failure(Reason.RELEASE_BELOW_FLOOR, revoked))
+            return
+        self._refreshing.give_way()
         self._fetched_before, self._received = record.fetched_bytes, 0
         have = self._on_disk(record)
         # With the bundle here a few kilobytes of metadata are all that comes, and going back waits for nothing.
@@ -82,8 +90,7 @@ class Fetching:
         steps = self._steps
         match line:
             case MetadataValid():
-                if self._floors.take_in(record.model, line):
-                    self._store.save()
+                self._refreshing.learn(record.model, line)
             case Verified():
                 record.version, record.digest, record.total_bytes = line.version, line.digest, line.length
             case Progress():

@@ -137,17 +137,28 @@ class Floors(Struct, kw_only=True):
     """Model to the highest floor seen."""
     last_time: float = 0.0
     """Seconds since 1970 when metadata was last found valid. It cannot run ahead of the expiry that the keys signed."""
+    checked: float = 0.0
+    """The same, of the newest metadata, by the clock or the last time seen; 0: never."""
+    expires: float = 0.0
+    """Seconds since 1970 when the first document of the newest metadata expires; 0: not known."""
+    told_expired: float | None = None
+    """The expiry that a note has told of."""
+    told_revoked: dict[str, int] = msgspec.field(default_factory=dict)
+    """Model to the active release of which a note has told that it was revoked."""
 
     def take_in(self, model: str | None, seen: MetadataValid) -> bool:
-        """Take in what verified metadata said; returns whether a floor has moved. Under the same keys nothing sinks.
+        """Take in what verified metadata said; returns whether anything has moved. Under the same keys no floor sinks.
 
-        `model` is None where the metadata was asked about something else than a release.
+        `model`: what the metadata was asked about; None where that was something else than a release.
         """
-        before = (self.timestamp_version, self.timestamp_keys, None if model is None else self.releases.get(model, 0))
+        before = msgspec.structs.asdict(self) | {"releases": dict(self.releases)}
         same = self.timestamp_keys in ("", seen.timestamp_keys)
         self.timestamp_version = max(self.timestamp_version if same else 0, seen.timestamp_version)
         self.timestamp_keys = seen.timestamp_keys
-        if model is not None:
-            self.releases[model] = max(self.releases.get(model, 0), seen.release_floor)
+        asked = {} if model is None else {model: seen.release_floor}
+        for name, floor in (*seen.floors.items(), *asked.items()):
+            self.releases[name] = max(self.releases.get(name, 0), floor)
         self.last_time = max(self.last_time, seen.reference_time)
-        return before != (self.timestamp_version, self.timestamp_keys, None if model is None else self.releases[model])
+        self.checked = seen.reference_time
+        self.expires = seen.expires or self.expires
+        return before != msgspec.structs.asdict(self)

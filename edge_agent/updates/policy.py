@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 from edge_agent.update_settings import UpdateSettings
-from edge_agent.updates.ledger import Installed, Ledger, UpdateRecord
+from edge_agent.updates.ledger import Floors, Installed, Ledger, UpdateRecord
 from edge_agent.updates.machine import FINAL
 from fleet_contract.messages import DesiredModel
 from fleet_contract.messages import UpdateState as State
@@ -103,3 +103,16 @@ def digests_to_keep(*installed: Installed | None, record: UpdateRecord | None = 
     if record is not None and record.state not in FINAL and record.digest:
         kept.add(record.digest)
     return frozenset(kept)
+
+
+def revoked(ledger: Ledger, floors: Floors) -> dict[str, int]:
+    """Model to its active release, where that lies below the floor: it may stay, but never come back."""
+    return {
+        model: item.release for model, item in sorted(ledger.active.items()) if item.release < floors.releases.get(model, 0)
+    }
+
+
+def below_floor(record: UpdateRecord, floors: Floors) -> str | None:
+    """Why the record's release may not be installed, if it was revoked; the floor may have risen since it was desired."""
+    floor = floors.releases.get(record.model, 0)
+    return f"release {record.release} is below {floor}" if record.release < floor else None

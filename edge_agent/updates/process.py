@@ -12,6 +12,7 @@ import msgspec
 
 from edge_agent.loop import Loop
 from edge_agent.update_settings import UpdateSettings
+from edge_agent.updates.conditions import EARLIEST
 from edge_agent.updates.ledger import Floors, UpdateRecord
 from edge_agent.updates.trust.job import Job, Message, decode_line, encode
 from fleet_contract.trust import METADATA_PATH, TARGETS_PATH
@@ -62,7 +63,7 @@ def make_job(
         timestamp_floor=floors.timestamp_version,
         timestamp_keys=floors.timestamp_keys,
         release_floor=floors.releases.get(record.model, 0),
-        reference_time=max(now, floors.last_time),
+        reference_time=max(now, floors.last_time, EARLIEST),
         max_bytes=settings.max_bundle_bytes,
         have=have,
         budget=budget,

@@ -44,7 +44,7 @@ class Trying:
     ) -> None:
         """After the switch `run_probation(record)` follows, or at once `proven(record)`."""
         self._settings, self._steps, self._loop = settings, steps, loop
-        self._ledger, self._stage, self._models = store.ledger, stage, models
+        self._ledger, self._floors, self._stage, self._models = store.ledger, store.floors, stage, models
         self._active, self._holding, self._watching = active, holding, watching
         self._run_probation, self._proven = run_probation, proven
 
@@ -150,6 +150,9 @@ class Trying:
 
     def run_activate(self, record: UpdateRecord) -> None:
         """Switch to the candidate."""
+        if (text := policy.below_floor(record, self._floors)) is not None:
+            self._on_activated(record, Failure(Reason.RELEASE_BELOW_FLOOR, text))
+            return
         candidate = self._active.candidate(record.model, record.release, record.version, record.digest)
         if candidate is None:
             self._on_activated(record, Failure(Reason.LOAD_FAILED, "the unpacked bundle is gone"))

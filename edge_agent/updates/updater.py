@@ -26,6 +26,7 @@ from edge_agent.updates.ledger import Floors, Installed, Move, UpdateRecord
 from edge_agent.updates.machine import FINAL, SETTLED, Event
 from edge_agent.updates.policy import Action
 from edge_agent.updates.ports import Failure, Models, NoteWriter, Stage, Trust, Values
+from edge_agent.updates.refreshing import Refreshing
 from edge_agent.updates.steps import Steps
 from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trust.job import MetadataValid
@@ -34,6 +35,7 @@ from edge_agent.updates.watching import LOOK, Watching
 from fleet_contract.messages import Desired, NoteKind, UpdateReport
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+from fleet_contract.trust_report import TrustReport
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,19 @@ class Updater:
             run_probation=self._run_probation,
             proven=self.proven,
         )
+        self._refreshing = Refreshing(
+            settings,
+            state_dir / "updates",
+            loop=loop,
+            store=store,
+            trust=trust,
+            holding=self._holding,
+            note=note,
+            clock=clock,
+            jitter=jitter,
+            busy=self._is_fetching,
+            changed=self.changed,
+        )
         self._fetching = Fetching(
             settings,
             state_dir / "updates",
@@ -118,6 +133,7 @@ class Updater:
             trust=trust,
             stage=stage,
             holding=self._holding,
+            refreshing=self._refreshing,
             clock=clock,
             run_stage=self._trying.run_stage,
             run_test=self._trying.run_test,
@@ -136,13 +152,23 @@ class Updater:
     @property
     def fetching(self) -> bool:
         """Whether a trust child of this room has the signed metadata now."""
+        return self._refreshing.running or self._is_fetching()
+
+    def _is_fetching(self) -> bool:
         current = self._steps.current
         return current is not None and current.state in (State.FETCHING, State.VERIFYING)
 
     def take_in(self, seen: MetadataValid) -> None:
         """Take in the floors that another fetch with the same signed metadata has seen."""
-        if self._floors.take_in(None, seen):
-            self._store.save()
+        self._refreshing.learn(None, seen)
+
+    def trust(self) -> TrustReport | None:
+        """How fresh the signed metadata is and what it has told; None where no updates are taken."""
+        return self._refreshing.report()
+
+    def on_connected(self) -> None:
+        """The fleet link is up."""
+        self._refreshing.on_connected()
 
     def reports(self) -> tuple[UpdateReport, ...]:
         """The newest update of each model."""
@@ -173,6 +199,7 @@ class Updater:
         for record in self._ledger.records.values():
             history.resume(self._ledger, record, self._now())
         self._active.start()
+        self._refreshing.start()
         self._store.save(self._go_on)
 
     def _go_on(self) -> None:
@@ -189,6 +216,7 @@ class Updater:
     def stop(self) -> None:
         """End a running fetch; what was fetched stays for the next start."""
         self._active.stop()
+        self._refreshing.stop()
         self._steps.stop()
         self._watching.stop()
         self._stop_looking()

@@ -185,6 +185,7 @@ def _render_one(device: dict[str, Any]) -> Any:
     from fleet_contract.drift_text import describe_drift
     from fleet_contract.evidence_text import describe_evidence
     from fleet_contract.reasons import MEANING
+    from fleet_contract.trust_report import describe_trust
 
     meanings = {str(reason): text for reason, text in MEANING.items()}
     birth, reported, health = device["birth"] or {}, device["reported"] or {}, device["health"] or {}
@@ -198,6 +199,7 @@ def _render_one(device: dict[str, Any]) -> Any:
         ("machine", " ".join(filter(None, (hardware.get("board"), hardware.get("machine"))))),
         ("memory", size(hardware.get("memory_bytes"))),
         ("desired", ", ".join(f"{each['model']} r{each['release']}" for each in device["desired"]["models"])),
+        *(("trust", phrase) for phrase in describe_trust(reported.get("trust"))),
         ("revision", f"{reported.get('revision', 0)} of {device['desired']['revision']}"),
     ]
     if health:

@@ -118,7 +118,7 @@ def _floors(signed: Targets) -> dict[str, int]:
             named = target_path(release.model, release.release)
         except ValueError:
             continue  # another release's facts are not this job's to refuse
-        if named == path:
+        if named == path and release.floor:
             floors[release.model] = max(floors.get(release.model, 0), release.floor)
     return floors
 

@@ -12,6 +12,7 @@ def make(starts: int) -> Slots:
         updates=lambda: (),
         feedback=lambda: 0,
         holds=lambda: ("frost",),
+        trust=lambda: None,
     )
 
 

@@ -20,6 +20,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "workers": [],
         "updates": [],
         "quality": [],
+        "trust": None,
+        "clock_behind_s": None,
     } | changes
 
 
@@ -76,3 +78,15 @@ def test_how_right_each_release_was_is_shown_where_it_is_known() -> None:
     assert "frost 2 40 38 (95.0%)" in rows
     assert "load 1 3 mean error 1.25" in rows
     assert not any(row.startswith("FEEDBACK") for row in render(status()).splitlines())
+
+
+def test_what_the_metadata_told_and_a_clock_that_is_not_believed_are_shown() -> None:
+    trust = {"checked": "2026-01-01T00:00:00Z", "expires": "2026-01-08T00:00:00Z", "expired": True, "revoked": {"frost": 2}}
+    trust |= {"reason": "metadata_expired", "detail": "timestamp.json is expired"}
+    lines = render(status(trust=trust, clock_behind_s=90061.0)).splitlines()
+    assert [line for line in lines if line.startswith(("trust", "clock"))] == [
+        "trust     metadata of 2026-01-01T00:00:00Z, expired at 2026-01-08T00:00:00Z: nothing is installed",
+        "trust     frost release 2 is revoked and goes on until another is desired",
+        "trust     the newest attempt to refresh failed (metadata_expired): timestamp.json is expired",
+        "clock     1 d 1 h 1 min 1 s before the last time that was seen: not believed",
+    ]

@@ -1,5 +1,6 @@
 """The pure rules, over all values that Hypothesis can think of."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,3 +133,10 @@ def test_a_timestamp_key_that_root_took_away_leaves_no_version_behind_but_every_
     assert floors.take_in("frost", seen(8, keys="b"))
     assert (floors.timestamp_version, floors.timestamp_keys, floors.releases) == (8, "b", {"frost": 3})
     assert not floors.take_in("frost", seen(8, keys="b"))
+
+
+def test_every_model_s_floor_is_learned_whatever_the_metadata_was_asked_about() -> None:
+    floors = Floors(releases={"frost": 3, "leak": 1})
+    told = msgspec.structs.replace(seen(2), floors={"frost": 2, "leak": 4}, expires=9.0)
+    assert floors.take_in(None, told)
+    assert (floors.releases, floors.expires) == ({"frost": 3, "leak": 4}, 9.0)
