@@ -7,6 +7,7 @@ most of its letters.
 """
 
 import math
+import zlib
 from itertools import pairwise
 from typing import Final
 
@@ -74,6 +75,11 @@ def parse_baseline(data: bytes, manifest: Manifest) -> Baseline:
     if wrong is not None:
         raise ManifestError(f"{entry}: {wrong}")
     return baseline
+
+
+def fingerprint(baseline: Baseline) -> str:
+    """Which baseline it is, in eight hex digits: counts of the same bins may be added up."""
+    return f"{zlib.crc32(msgspec.json.encode(baseline)):08x}"
 
 
 def number_names(manifest: Manifest) -> tuple[str, ...]:

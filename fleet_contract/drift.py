@@ -62,6 +62,8 @@ class ModelDrift(Struct, frozen=True, kw_only=True):
     """Share of each label among the best ones, the 8 most frequent."""
     confidence: float | None = None
     """Median of the highest score, to within a bin; null for a model without labels."""
+    bins: str | None = None
+    """Which baseline the counts are of: the CRC-32 of it as JSON, in hex. Only counts of the same one may be added up."""
     numbers: dict[str, tuple[int, ...]] = {}
     """Counts of this interval alone, to be added up: below the range, each bin, above it, missing. At most 16 sketches."""
     categories: dict[str, dict[str, int]] = {}

@@ -22,6 +22,7 @@ from fleet_contract.baseline import (
     Baseline,
     NumberBaseline,
     category_names,
+    fingerprint,
     number_names,
 )
 from fleet_contract.drift import (
@@ -79,6 +80,7 @@ class Counting:
         self._baseline, self._labels, self._remembered = baseline, manifest.labels, remembered
         known = Baseline(schema=0, samples=0) if baseline is None else baseline
         self._known = known
+        self._fingerprint = None if baseline is None else fingerprint(baseline)
         bins: dict[str, NumberBaseline] = {}
         for name in number_names(manifest):
             if name in known.numbers:
@@ -152,6 +154,7 @@ class Counting:
             worst=worst_first(figures),
             labels={label: round(times / answered, 4) for label, times in labels[:MOST_SHOWN]},
             confidence=median_bound(self._bins[CONFIDENCE], recent.numbers[CONFIDENCE]) if CONFIDENCE in self._bins else None,
+            bins=self._fingerprint,
             numbers={name: counts for name, counts in numbers.items() if any(counts)},
             categories={name: self._new_words(name, counts, told) for name, counts in whole.words.items() if counts},
         )

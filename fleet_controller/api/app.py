@@ -7,7 +7,7 @@ from litestar import Litestar, Router
 from litestar.concurrency import set_asyncio_executor
 from litestar.datastructures import State
 
-from fleet_controller.api import alarms, artifacts, devices, feedback, models, rollouts, status, trust
+from fleet_controller.api import alarms, artifacts, devices, drift, feedback, models, rollouts, status, trust
 from fleet_controller.api.errors import answer
 from fleet_controller.services import Services
 
@@ -30,6 +30,7 @@ def create_app(services: Services) -> Litestar:
             devices.send_command,
             devices.get_commands,
             devices.get_command,
+            drift.get_drift,
             feedback.give_feedback,
             feedback.get_feedback,
             feedback.get_accuracy,

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import typer
 
-from fleet_controller.cli import accuracy, release
+from fleet_controller.cli import accuracy, drift, release
 from fleet_controller.cli.arguments import Output, OutputOption
 from fleet_controller.cli.baseline import baseline
 from fleet_controller.cli.connection import Service
@@ -21,6 +21,7 @@ app = typer.Typer(help="Model bundles and their signed releases.", no_args_is_he
 
 app.command("optimize", epilog=OPTIMIZE_EPILOG)(optimize)
 app.command("accuracy", epilog=EPILOG)(accuracy.show_accuracy)
+app.command("drift", epilog=EPILOG)(drift.show_drift)
 app.command("baseline", epilog=EPILOG)(baseline)
 for command in (release.add, release.sign, release.publish, release.revoke):
     app.command(command.__name__, epilog=EPILOG)(command)
