@@ -80,7 +80,9 @@ def draw(plot: Plot) -> str:
     scale = _Scale(x_top, y_ticks[-1])
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-family="system-ui, sans-serif" font-size="11">',
-        *(_mark(mark, scale, number) for number, mark in enumerate(plot.marks)),
+        *(_mark(mark, scale) for mark in plot.marks),
+        # After all shapes, so that none covers a name.
+        *(_mark_name(mark, scale, number) for number, mark in enumerate(plot.marks)),
         *(_level(tick, scale) for tick in y_ticks),
         *(
             f'<text x="{scale.x(tick):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle" fill="#555">{tick:g} s</text>'
@@ -94,21 +96,20 @@ def draw(plot: Plot) -> str:
     return "".join(parts)
 
 
-def _mark(mark: Mark, scale: _Scale, number: int) -> str:
+def _mark(mark: Mark, scale: _Scale) -> str:
     left = scale.x(min(mark.at, scale.x_top))
-    # Neighbouring texts stand on two levels, so that they stay readable where two moments are close.
-    lower = 13 * (number % 2)
     if mark.end is not None:
         width = scale.x(min(mark.end, scale.x_top)) - left
-        return (
-            f'<rect x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM}" fill="#f3e3d3"/>'
-            f'<text x="{left + 4:.1f}" y="{TOP + 37 + lower}" fill="#8a5a2b">{escape(mark.text)}</text>'
-        )
-    level = TOP + 11 + lower
-    return (
-        f'<line x1="{left:.1f}" x2="{left:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="3 3"/>'
-        f'<text x="{left + 3:.1f}" y="{level}" fill="#666">{escape(mark.text)}</text>'
-    )
+        return f'<rect x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM}" fill="#f3e3d3"/>'
+    return f'<line x1="{left:.1f}" x2="{left:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="3 3"/>'
+
+
+def _mark_name(mark: Mark, scale: _Scale, number: int) -> str:
+    left = scale.x(min(mark.at, scale.x_top)) + 3
+    # Neighbouring texts stand on two levels, so that they stay readable where two moments are close.
+    level = TOP + (11 if mark.end is None else 37) + 13 * (number % 2)
+    colour = "#666" if mark.end is None else "#8a5a2b"
+    return f'<text x="{left:.1f}" y="{level}" fill="{colour}">{escape(mark.text)}</text>'
 
 
 def _level(tick: float, scale: _Scale) -> str:

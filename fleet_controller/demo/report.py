@@ -129,7 +129,7 @@ def _timeline(summary: Summary) -> str:
     parts = []
     for step in summary.steps:
         seen = "".join(f"<li><time>{moment.at_s:.1f} s</time>{_plain(moment.text)}</li>" for moment in step.seen)
-        parts.append(f"<h3>{step.number}. {escape(step.title)} <small>{step.duration_s:.1f} s</small></h3><ul>{seen}</ul>")
+        parts.append(f"<h3>{step.number}. {_plain(step.title)} <small>{step.duration_s:.1f} s</small></h3><ul>{seen}</ul>")
     return "".join(parts)
 
 

@@ -45,3 +45,8 @@ def test_names_of_neighbouring_cuts_do_not_stand_on_one_line() -> None:
     drawing = draw(Plot("ms", [Line("a", [(0, 1), (9, 2)])], [Mark(1, "one", 2), Mark(2.1, "other", 4)]))
     heights = {element.text: element.attrib["y"] for element in ElementTree.fromstring(drawing).iter("text")}
     assert heights["one"] != heights["other"]
+
+
+def test_no_shape_covers_the_name_of_a_cut() -> None:
+    drawing = draw(Plot("ms", [Line("a", [(0, 1), (9, 2)])], [Mark(1, "one", 2), Mark(2.1, "other", 4)]))
+    assert drawing.rindex("<rect") < drawing.index(">one<")
