@@ -13,7 +13,7 @@ import tomllib
 import types
 import typing
 import zoneinfo
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,17 +74,45 @@ def load(path: Path, layer: Path | None = None) -> AgentSettings:
     Raises ConfigurationError.
     """
     table = _read(path)
-    origin = Origin(path, layer)
-    if layer is not None:
-        origin.remote = _read(layer)
-        _check_allowed(layer, origin.remote)
-        table = origin.merged = merge(table, origin.remote)
+    if layer is None:
+        return _check(Origin(path), table)
+    remote = _read(layer)
+    _check_allowed(layer, remote)
+    merged = merge(table, remote)
+    return _check(Origin(path, layer, remote, merged), merged)
+
+
+def lint(layer: Path) -> None:
+    """Check a configuration that travels without a device's own file. Raises ConfigurationError.
+
+    A pipeline without a source changes one that devices have: of it, keys and types are checked, and the rest on the device.
+    """
+    remote = _read(layer)
+    _check_allowed(layer, remote)
+    changed = []
+    pipelines = remote.get("pipelines")
+    for item in pipelines if isinstance(pipelines, list) else ():
+        if isinstance(item, dict) and not item.get("source") and not item.get("sources"):
+            changed.append(item.get("name"))
+            item["source"] = {"topic": "devices/own"}
+    merged = merge({"device": "any", "mqtt": {}, "site": {}}, remote)
+    origin = Origin(layer, layer, remote, merged)
+
+    def is_whole(key: str) -> bool:
+        location = to_location(key)
+        known = location[0] != "pipelines" or remote["pipelines"][location[1]].get("name") not in changed
+        return known and not key.endswith(".pipeline")  # which may be a pipeline of the device's own
+
+    _check(origin, merged, is_whole)
+
+
+def _check(origin: Origin, table: dict[str, Any], counts: Callable[[str], bool] = lambda _key: True) -> AgentSettings:
     try:
         merged = _settings_class()(**table)
     except ValidationError as error:
         raise ConfigurationError(list(_explain_all(origin, error.errors()))) from error
     settings = AgentSettings(**{item.name: getattr(merged, item.name) for item in dataclasses.fields(AgentSettings)})
-    problems = [f"{origin.of(to_location(key))}: {key}: {text}" for key, text in find_problems(settings)]
+    problems = [f"{origin.of(to_location(key))}: {key}: {text}" for key, text in find_problems(settings) if counts(key)]
     if problems:
         raise ConfigurationError(problems)
     return settings

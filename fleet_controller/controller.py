@@ -21,6 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from fleet_controller.api.app import create_app
 from fleet_controller.commands import Commands
+from fleet_controller.configurations.service import open_configurations
 from fleet_controller.desired import DesiredStates
 from fleet_controller.enrolment.devices import Enrolment
 from fleet_controller.feedback.giving import Feedbacks
@@ -64,6 +65,7 @@ class Controller:
         self.feedback = Sending(database, self.session.publish, clock)
         self.engine = Engine(database, self.desired, settings.rollouts.interval, clock)
         self.intake = Intake(database, self.session.publish, settings.intake, self._on_changes, clock)
+        rollouts = Rollouts(database, self.desired, self.engine, settings.rollouts, clock)
         # Daemonic threads: a job that hangs does not keep the process from ending.
         self.scheduler = BackgroundScheduler(timezone="UTC", daemon=True)
         self.services = Services(
@@ -72,7 +74,8 @@ class Controller:
             registry=registry,
             enrolment=self.enrolment,
             desired=self.desired,
-            rollouts=Rollouts(database, self.desired, self.engine, settings.rollouts, clock),
+            rollouts=rollouts,
+            configurations=open_configurations(database, registry.repository, self.desired, rollouts, clock),
             commands=self.commands,
             feedbacks=Feedbacks(database, self.feedback.send, clock),
             scheduler=self.scheduler,

@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from fleet_contract import topics
+from fleet_contract.configuration import DesiredConfiguration
 from fleet_contract.messages import Desired, DesiredModel, encode
+from fleet_contract.version import CONTRACT_LOW
 from fleet_controller.store.database import Database
 from fleet_controller.store.slots import Channel, read_slots
 from fleet_controller.store.tables import desired
@@ -54,8 +56,8 @@ class DesiredStates:
 
     def get(self, connection: Connection, device: str) -> Desired:
         """What is desired of `device`; revision 0 when nothing ever was."""
-        row = connection.execute(sa.select(desired.c.revision, desired.c.models).where(desired.c.device == device)).first()
-        return _to_message(row.revision, row.models) if row is not None else Desired(revision=0)
+        row = connection.execute(sa.select(desired).where(desired.c.device == device)).first()
+        return _to_message(row) if row is not None else Desired(revision=0)
 
     def release_of(self, connection: Connection, device: str, model: str) -> int | None:
         """The desired release of one model; None when the device is not to have it."""
@@ -74,6 +76,13 @@ class DesiredStates:
         """Desire a release of a model; the other models stay. Returns the revision. Publish after the commit."""
         wanted = {"release": release, "rollout": rollout} | ({} if shadow else {"shadow": False})
         return self._change(connection, device, lambda models: models | {model: wanted})
+
+    def configure(self, connection: Connection, device: str, wanted: DesiredConfiguration | None) -> int:
+        """Desire a revision of a configuration, or the device's own file alone. Returns the revision of the desired state.
+
+        Publish after the commit.
+        """
+        return self._change(connection, device, lambda models: models, lambda _before: wanted)
 
     def remove(self, connection: Connection, device: str, model: str) -> int:
         """Desire that a model is not there. Returns the revision. Publish after the commit."""
@@ -94,8 +103,8 @@ class DesiredStates:
         """Publish every desired state: at each connect, because a broker may have lost its retained messages."""
         with self._order:
             with self._database.read() as connection:
-                rows = connection.execute(sa.select(desired.c.device, desired.c.revision, desired.c.models)).all()
-            self._send([(row.device, _to_message(row.revision, row.models)) for row in rows])
+                rows = connection.execute(sa.select(desired)).all()
+            self._send([(row.device, _to_message(row)) for row in rows])
 
     def behind(self, devices: Iterable[str]) -> list[str]:
         """Those of these devices whose reported revision is older than the desired one."""
@@ -144,15 +153,28 @@ class DesiredStates:
             if message.revision > 0:
                 self._publish(topics.down(device, topics.Down.DESIRED), encode(message), retain=True)
 
-    def _change(self, connection: Connection, device: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
-        row = connection.execute(sa.select(desired.c.revision, desired.c.models).where(desired.c.device == device)).first()
+    def _change(
+        self,
+        connection: Connection,
+        device: str,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        configure: Callable[[DesiredConfiguration | None], DesiredConfiguration | None] = lambda before: before,
+    ) -> int:
+        row = connection.execute(sa.select(desired).where(desired.c.device == device)).first()
         own, before = (row.revision, dict(row.models)) if row is not None else (0, {})
         after = change(before)
-        if row is not None and after == before:
+        used = _configuration(row) if row is not None else None
+        configuration = configure(used)
+        if row is not None and after == before and configuration == used:
             return own
         # After a restore from a backup the device may know a higher revision than this database.
         revision = max(own, _reported_revision(connection, device)) + 1
-        values = {"revision": revision, "models": after, "changed": self._clock()}
+        values = {
+            "revision": revision,
+            "models": after,
+            "configuration": None if configuration is None else msgspec.to_builtins(configuration),
+            "changed": self._clock(),
+        }
         if row is None:
             connection.execute(sa.insert(desired).values(device=device, **values))
         else:
@@ -165,11 +187,17 @@ def _reported_revision(connection: Connection, device: str) -> int:
     return msgspec.json.decode(slot.payload, type=_Revision).revision if slot is not None else 0
 
 
-def _to_message(revision: int, models: dict[str, Any]) -> Desired:
+def _configuration(row: Any) -> DesiredConfiguration | None:
+    return None if row.configuration is None else msgspec.convert(row.configuration, DesiredConfiguration)
+
+
+def _to_message(row: Any) -> Desired:
     return Desired(
-        revision=revision,
+        revision=row.revision,
         models=tuple(
             DesiredModel(model=name, release=entry["release"], rollout=entry["rollout"], shadow=entry.get("shadow", True))
-            for name, entry in sorted(models.items())
+            for name, entry in sorted(row.models.items())
         ),
+        configuration=_configuration(row),
+        contract=CONTRACT_LOW,
     )

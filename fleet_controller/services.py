@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from fleet_controller.commands import Commands
+from fleet_controller.configurations.service import Configurations
 from fleet_controller.desired import DesiredStates
 from fleet_controller.enrolment.devices import Enrolment
 from fleet_controller.feedback.giving import Feedbacks
@@ -25,6 +26,7 @@ class Services:
     enrolment: Enrolment
     desired: DesiredStates
     rollouts: Rollouts
+    configurations: Configurations
     commands: Commands
     feedbacks: Feedbacks
     scheduler: BackgroundScheduler

@@ -3,9 +3,10 @@
     start FILE         choose what to start with, count the start, fall back where it does not load; a `Started` as JSON
     current FILE       the settings that a start would use now, without counting anything
     check FILE [LAYER] the settings that a new revision would give over FILE
+    lint LAYER         what can be said about a revision without a device's own file, as the controller asks
 
-FILE is the device's own file, LAYER a revision. On problems the exit status is 2; then `check` writes a `Problems` to standard
-output, the others write lines to standard error. Here pydantic is imported, so that the daemon does not carry it.
+FILE is the device's own file, LAYER a revision. On problems the exit status is 2; then `check` and `lint` write a `Problems` to
+standard output, the others write lines to standard error. Here pydantic is imported, so that the daemon does not carry it.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.configuration import ConfigurationError, find_state_dir, load
+from edge_agent.configuration import ConfigurationError, find_state_dir, lint, load
 from edge_agent.configuring.answers import Problems, Started
 from edge_agent.configuring.folder import DamagedLayer, Folder
 from edge_agent.configuring.policy import begin_start, fall_back
@@ -84,15 +85,17 @@ def main() -> int:
     """Returns 0, or 2 when the configuration is wrong."""
     action, path = sys.argv[1], Path(sys.argv[2])
     try:
-        answer: Started | AgentSettings
+        answer: Started | AgentSettings | None = None
         if action == "start":
             answer = start(path)
         elif action == "current":
             answer = current(path)
+        elif action == "lint":
+            lint(path)
         else:
             answer = load(path, Path(sys.argv[3]) if len(sys.argv) > 3 else None)
     except ConfigurationError as error:
-        if action == "check":
+        if action in ("check", "lint"):
             problems = Problems(reason=error.reason, problems=error.problems)
             sys.stdout.buffer.write(msgspec.json.encode(problems))
         else:

@@ -7,7 +7,7 @@ from litestar import Litestar, Router
 from litestar.concurrency import set_asyncio_executor
 from litestar.datastructures import State
 
-from fleet_controller.api import alarms, artifacts, devices, drift, feedback, models, rollouts, status, trust
+from fleet_controller.api import alarms, artifacts, configurations, devices, drift, feedback, models, rollouts, status, trust
 from fleet_controller.api.errors import answer
 from fleet_controller.services import Services
 
@@ -22,6 +22,12 @@ def create_app(services: Services) -> Litestar:
         "/api/v1",
         route_handlers=[
             alarms.get_alarms,
+            configurations.get_configurations,
+            configurations.get_configuration,
+            configurations.set_configuration,
+            configurations.assign_configuration,
+            configurations.unassign_configuration,
+            configurations.remove_configuration,
             devices.get_devices,
             devices.get_one_device,
             devices.add_device,

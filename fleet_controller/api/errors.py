@@ -8,6 +8,7 @@ from litestar.exceptions import HTTPException
 
 from fleet_contract.bundle import BundleError
 from fleet_controller.commands import NotConnected, UnknownDevice
+from fleet_controller.configurations.service import InvalidConfiguration
 from fleet_controller.enrolment.devices import DeviceExists, DeviceMissing, EnrolmentError
 from fleet_controller.registry.keys import KeyFileError
 from fleet_controller.registry.publication import PublicationError
@@ -35,6 +36,7 @@ KNOWN: dict[type[Exception], tuple[int, str]] = {
     Conflict: (409, "conflict"),
     NotConnected: (503, "broker_unreachable"),
     EnrolmentError: (400, "bad_request"),
+    InvalidConfiguration: (422, "configuration_invalid"),
     PublicationError: (422, "publication_refused"),
     KeyFileError: (500, "online_keys"),
 }

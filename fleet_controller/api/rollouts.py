@@ -42,7 +42,8 @@ def _summary(rollout: Rollout) -> dict[str, Any]:
     return view | {"created": iso(rollout.created), "changed": iso(rollout.changed)}
 
 
-def _view(view: RolloutView) -> dict[str, Any]:
+def to_view(view: RolloutView) -> dict[str, Any]:
+    """A rollout with its devices, as it leaves."""
     members = []
     for member in view.members:
         times = {name: iso(getattr(member, name)) for name in ("assigned", "attested", "healthy_since")}
@@ -64,7 +65,7 @@ def get_rollouts(request: Ask) -> list[dict[str, Any]]:
 @get("/rollouts/{number:int}", guards=[needs(Role.VIEWER)], sync_to_thread=True)
 def get_rollout(request: Ask, number: int) -> dict[str, Any]:
     """One rollout with its devices."""
-    return _view(request.app.state.services.rollouts.show(number))
+    return to_view(request.app.state.services.rollouts.show(number))
 
 
 @post("/rollouts", guards=[needs(Role.OPERATOR)], sync_to_thread=True)
@@ -90,8 +91,8 @@ def start_rollout(request: Ask, data: NewRollout) -> dict[str, Any]:
     except ValueError as error:
         raise ApiError(400, "bad_request", str(error)) from error
     if not data.dry_run:
-        _record(request, view.rollout, "start")
-    return _view(view)
+        record(request, view.rollout, "start")
+    return to_view(view)
 
 
 @post("/rollouts/{number:int}/{action:str}", guards=[needs(Role.OPERATOR)], status_code=200, sync_to_thread=True)
@@ -105,12 +106,13 @@ def steer_rollout(request: Ask, number: int, action: Literal["pause", "resume", 
         "return": rollouts.give_back,
     }
     view: RolloutView = steps[action](number)
-    _record(request, view.rollout, action)
-    return _view(view)
+    record(request, view.rollout, action)
+    return to_view(view)
 
 
-def _record(request: Ask, rollout: Rollout, action: str) -> None:
+def record(request: Ask, rollout: Rollout, action: str) -> None:
+    """A line in the audit log."""
     services: Services = request.app.state.services
-    details = {"model": rollout.model, "release": rollout.release}
+    details = {"kind": rollout.kind.value, "model": rollout.model, "release": rollout.release}
     with services.database.write() as connection:
         record_action(connection, services.clock(), request.state.operator, f"rollout.{action}", str(rollout.id), details)

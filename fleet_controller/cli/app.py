@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fleet_controller import __version__
-from fleet_controller.cli import alarm, connection, device, feedback, health, keys, model, rollout, service
+from fleet_controller.cli import alarm, config, connection, device, feedback, health, keys, model, rollout, service
 from fleet_controller.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(alarm.app, name="alarm")
+app.add_typer(config.app, name="config")
 app.add_typer(device.app, name="device")
 app.add_typer(keys.app, name="keys")
 app.add_typer(model.app, name="model")

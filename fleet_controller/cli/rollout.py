@@ -73,7 +73,7 @@ def start(
         "max_drift": max_drift,
         "dry_run": dry_run,
     }
-    show(lambda: Service().post("/rollouts", body), _render_one, output)
+    show(lambda: Service().post("/rollouts", body), render_rollout, output)
 
 
 @app.command("list", epilog=EPILOG)
@@ -91,7 +91,7 @@ def _render_list(rollouts: list[dict[str, Any]]) -> Any:
         (
             each["id"],
             each["model"],
-            f"{each['version']} (r{each['release']})",
+            _version(each),
             each["state"],
             f"{each['wave'] + 1} of {each['waves']}",
             each["reason"],
@@ -100,7 +100,7 @@ def _render_list(rollouts: list[dict[str, Any]]) -> Any:
         )
         for each in rollouts
     ]
-    return table(("number", "model", "version", "state", "wave", "reason", "operator", "started ago"), rows)
+    return table(("number", "of", "version", "state", "wave", "reason", "operator", "started ago"), rows)
 
 
 @app.command("show", epilog=EPILOG)
@@ -112,23 +112,24 @@ def show_one(number: NumberArgument, watch: WatchOption = False, output: OutputO
     service = Service()
     show(
         lambda: service.get(f"/rollouts/{number}"),
-        _render_one,
+        render_rollout,
         output,
         watch=watch,
         finished=lambda rollout: rollout["state"] != "running",
     )
 
 
-def _render_one(rollout: dict[str, Any]) -> Any:
+def render_rollout(rollout: dict[str, Any]) -> Any:
+    """A rollout with its devices, as a table."""
     from rich.console import Group
 
     plan = rollout["plan"]
-    what = f"{rollout['model']} {rollout['version']} (r{rollout['release']})"
+    what = f"{rollout['model']} {_version(rollout)}"
     head = f"rollout {rollout['id']}" if rollout["id"] else "dry run: nothing is started"
     skipped = "" if plan["shadow"] else ", no shadow"
     skipped += "" if plan["max_drift"] is None else f", drift up to {plan['max_drift']:g}"
     facts = [
-        ("release", what),
+        (rollout["kind"], what),
         ("state", rollout["state"] if rollout["id"] else None),
         ("wave", f"{rollout['wave'] + 1} of {rollout['waves']}"),
         ("plan", f"canary {plan['canary']}, soak {plan['soak']:g} s, on failure {plan['on_failure']}{skipped}"),
@@ -142,7 +143,7 @@ def _render_one(rollout: dict[str, Any]) -> Any:
             each["state"],
             each["reason"],
             " ".join(filter(None, (each["meaning"], each["detail"]))),
-            f"r{each['previous']}" if each["previous"] is not None else None,
+            _before(each),
             f"{each['drift']:.2f}" if each["drift"] is not None else None,
         )
         for each in rollout["members"]
@@ -153,8 +154,20 @@ def _render_one(rollout: dict[str, Any]) -> Any:
     )
 
 
+def _version(rollout: dict[str, Any]) -> str:
+    if rollout["kind"] == "configuration":
+        return f"revision {rollout['release']}"
+    return f"{rollout['version']} (r{rollout['release']})"
+
+
+def _before(member: dict[str, Any]) -> str | None:
+    if member["previous"] is None:
+        return None
+    return f"{member['previous_name']}@{member['previous']}" if member["previous_name"] else f"r{member['previous']}"
+
+
 def _steer(number: int, action: str, output: Output) -> None:
-    show(lambda: Service().post(f"/rollouts/{number}/{action}"), _render_one, output)
+    show(lambda: Service().post(f"/rollouts/{number}/{action}"), render_rollout, output)
 
 
 @app.command("pause", epilog=EPILOG)

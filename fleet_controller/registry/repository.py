@@ -30,7 +30,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from fleet_contract.configuration import CONFIG_ROLE, ConfigurationRevision
+from fleet_contract.configuration import CONFIG_ROLE, ConfigurationRevision, configuration_path
 from fleet_contract.trust import MODELS_ROLE
 from fleet_controller.durable import fsync_folder, move_file_durably, write_file_durably
 from fleet_controller.registry.bundles import measure_bundle
@@ -263,6 +263,14 @@ class Repository:
             self._put_config(snapshot, proposed)
             self._sign_online(snapshot, renew_snapshot=True)
             return f"sha256:{target.hashes['sha256']}"
+
+    def read_configuration(self, name: str, revision: int) -> tuple[bytes, str]:
+        """The bytes of a signed revision and their digest. Raises PublicationError and OSError."""
+        config = self._config_or_refuse(self._snapshot())
+        target = config.signed.targets.get(configuration_path(name, revision))
+        if target is None:
+            raise PublicationError(f"there is no revision {revision} of {name}")
+        return (self._targets / target.get_prefixed_paths()[0]).read_bytes(), f"sha256:{target.hashes['sha256']}"
 
     def remove_configurations(self, gone: Sequence[tuple[str, int]]) -> None:
         """Sign metadata that does not name these revisions any more; their files go last. Raises PublicationError, OSError."""

@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from fleet_contract.configuration import DesiredConfiguration
 from fleet_controller.desired import DesiredStates
 from fleet_controller.rollouts import store
 from fleet_controller.rollouts.machine import DeviceState, Event, RolloutState, follow
-from fleet_controller.rollouts.policy import Evidence, FailGate, Finish, Member, StartWave, decide, judge
+from fleet_controller.rollouts.policy import Evidence, FailGate, Finish, Kind, Member, StartWave, decide, judge
 from fleet_controller.rollouts.store import Rollout
 from fleet_controller.settings import OnFailure
 from fleet_controller.store.database import Database
@@ -99,7 +100,7 @@ class Engine:
             return []
         now = self._clock()
         before = store.members(connection, number)
-        evidence = store.evidence(connection, rollout.model, [member.device for member in before])
+        evidence = store.evidence(connection, rollout.kind, rollout.model, [member.device for member in before])
         members = [judge(rollout.target, rollout.plan, member, evidence[member.device], now) for member in before]
         store.save_members(connection, number, [new for new, old in zip(members, before, strict=True) if new != old])
         decision = decide(rollout.plan, rollout.wave, members, now)
@@ -134,30 +135,65 @@ class Engine:
                 store.save_members(connection, rollout.id, [replace(member, state=DeviceState.ASSIGNED, assigned=now)])
                 continue
             # What answers there is what is worth going back to: what was desired may be a release that the device refused.
-            running = evidence[member.device].running_release
-            desired = self._desired.release_of(connection, member.device, rollout.model)
-            previous = running if running not in (None, rollout.release) else desired
-            revision = self._desired.assign(
-                connection, member.device, rollout.model, rollout.release, str(rollout.id), shadow=rollout.plan.shadow
+            running = evidence[member.device].in_use
+            wanted = desired_now(connection, self._desired, rollout, member.device)
+            before = running if running not in (None, (rollout.model, rollout.release)) else wanted
+            revision = desire(connection, self._desired, rollout, member.device, (rollout.model, rollout.release))
+            assigned = replace(
+                member,
+                state=DeviceState.ASSIGNED,
+                previous=before[1] if before is not None else None,
+                previous_name=before[0] if before is not None and rollout.kind is Kind.CONFIGURATION else None,
+                revision=revision,
+                assigned=now,
             )
-            assigned = replace(member, state=DeviceState.ASSIGNED, previous=previous, revision=revision, assigned=now)
             store.save_members(connection, rollout.id, [assigned])
             told.append(member.device)
         return told
 
 
+def desired_now(connection: Connection, desired: DesiredStates, rollout: Rollout, device: str) -> tuple[str, int] | None:
+    """Name and number of what is desired of the device in place of what the rollout brings."""
+    if rollout.kind is Kind.CONFIGURATION:
+        wanted = desired.get(connection, device).configuration
+        return None if wanted is None else (wanted.name, wanted.revision)
+    release = desired.release_of(connection, device, rollout.model)
+    return None if release is None else (rollout.model, release)
+
+
+def desire(
+    connection: Connection,
+    desired: DesiredStates,
+    rollout: Rollout,
+    device: str,
+    what: tuple[str, int] | None,
+    *,
+    back: bool = False,
+) -> int:
+    """Desire a release or a revision, or none. `back`: the plan of the rollout says nothing any more. Returns the revision."""
+    number = str(rollout.id)
+    if rollout.kind is Kind.CONFIGURATION:
+        wanted = None if what is None else DesiredConfiguration(name=what[0], revision=what[1], rollout=number)
+        return desired.configure(connection, device, wanted)
+    if what is None:
+        return desired.remove(connection, device, rollout.model)
+    return desired.assign(connection, device, rollout.model, what[1], number, shadow=back or rollout.plan.shadow)
+
+
 def give_back(connection: Connection, desired: DesiredStates, rollout: Rollout, members: list[Member]) -> list[str]:
-    """Desire each touched device's previous release again; without one, that the model is not there. Returns whom to tell."""
+    """Desire what each touched device had before; without anything, that the model or configuration is not there.
+
+    Returns whom to tell.
+    """
     told = []
     for member in members:
         if member.state is DeviceState.PENDING or member.state is DeviceState.RETURNED:
             continue
         # What somebody desired since then is not ours to take back.
-        if desired.release_of(connection, member.device, rollout.model) == rollout.release:
-            if member.previous is None:
-                desired.remove(connection, member.device, rollout.model)
-            else:
-                desired.assign(connection, member.device, rollout.model, member.previous, str(rollout.id))
+        if desired_now(connection, desired, rollout, member.device) == (rollout.model, rollout.release):
+            name = member.previous_name or rollout.model
+            before = None if member.previous is None else (name, member.previous)
+            desire(connection, desired, rollout, member.device, before, back=True)
             told.append(member.device)
         store.save_members(connection, rollout.id, [replace(member, state=DeviceState.RETURNED, healthy_since=None)])
     return told

@@ -15,6 +15,13 @@ MAX_ERROR_SHARE: Final = 0.1
 _CANARY = re.compile(r"(\d{1,6})(%?)")
 
 
+class Kind(StrEnum):
+    """What a rollout brings."""
+
+    MODEL = "model"
+    CONFIGURATION = "configuration"
+
+
 class GateReason(StrEnum):
     """Why a gate failed."""
 
@@ -45,10 +52,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What the rollout brings."""
+    """What the rollout brings: a release of a model, or a revision of a configuration."""
 
     model: str
+    """The model's name, or the configuration's."""
     release: int
+    """The release, or the revision."""
     digests: frozenset[str]
     """Of every variant: a device attests the one that it has picked."""
 
@@ -63,6 +72,8 @@ class Member:
     reason: str | None = None
     detail: str | None = None
     previous: int | None = None
+    previous_name: str | None = None
+    """Of a configuration: the name that `previous` is a revision of."""
     revision: int | None = None
     """The desired revision that named the release."""
     assigned: float | None = None
@@ -72,7 +83,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known of one device now, about the rollout's model; None is unknown."""
+    """What is known of one device now, about the rollout's model or configuration; None is unknown."""
 
     registered: bool = True
     online: bool = False
@@ -80,6 +91,8 @@ class Evidence:
     """The desired revision that the device says it has taken in."""
     running_release: int | None = None
     running_digest: str | None = None
+    in_use: tuple[str, int] | None = None
+    """Name and number of what answers there now, which for a configuration may be of another name."""
     update_release: int | None = None
     update_state: UpdateState | None = None
     update_reason: str | None = None

@@ -11,7 +11,7 @@ from fleet_controller.desired import DesiredStates
 from fleet_controller.rollouts import store
 from fleet_controller.rollouts.engine import Engine, give_back
 from fleet_controller.rollouts.machine import Event, InvalidTransition, RolloutState, follow
-from fleet_controller.rollouts.policy import Member, Plan, check_canary, plan_waves, retried
+from fleet_controller.rollouts.policy import Kind, Member, Plan, check_canary, plan_waves, retried
 from fleet_controller.rollouts.store import Rollout
 from fleet_controller.settings import OnFailure, RolloutSettings
 from fleet_controller.store.database import Database
@@ -70,6 +70,7 @@ class Rollouts:
         model: str,
         selection: Selection,
         *,
+        kind: Kind = Kind.MODEL,
         release: int | None = None,
         canary: str | None = None,
         soak: float | None = None,
@@ -82,10 +83,12 @@ class Rollouts:
     ) -> RolloutView:
         """Start bringing a release (None: the newest) to the selected devices; what is None is the configured default.
 
+        For the kind `configuration`, `model` is its name and `release` its revision.
+
         `dry_run` changes nothing and returns what would be started (with id 0). Raises NotFound, Conflict, or ValueError for a
         bad argument.
         """
-        check_name(model, "model")
+        check_name(model, kind.value)
         defaults = self._settings
         plan = Plan(
             canary=check_canary(defaults.canary if canary is None else canary),
@@ -101,17 +104,19 @@ class Rollouts:
         if plan.soak < 0 or plan.timeout < 0:
             raise ValueError("soak and timeout are seconds, and not negative")
         with self._database.read() if dry_run else self._database.write() as connection:
-            row = store.find_release(connection, model, release)
+            row = store.find_target(connection, kind, model, release)
             if row is None:
-                what = f"release {release} of model {model!r}" if release is not None else f"release of model {model!r}"
-                raise NotFound(f"there is no {what}; `fleet model list` shows what there is")
+                number, command = ("release", "model") if kind is Kind.MODEL else ("revision", "config")
+                what = f"{number} of {kind} {model!r}" if release is None else f"{number} {release} of {kind} {model!r}"
+                raise NotFound(f"there is no {what}; `fleet {command} list` shows what there is")
             if max_drift is not None and not row.has_baseline:
                 raise ValueError(f"{model} {row.version} has no baseline, so no device can say how far it drifts")
-            waves = plan_waves(self._select(connection, model, selection), plan.canary)
+            waves = plan_waves(self.select(connection, kind, model, selection), plan.canary)
             now = self._clock()
             members = [Member(device=device, wave=number) for number, wave in enumerate(waves) for device in wave]
             rollout = Rollout(
                 id=0,
+                kind=kind,
                 model=model,
                 release=row.release,
                 version=row.version,
@@ -186,7 +191,7 @@ class Rollouts:
         if rollout is None:
             raise NotFound(f"there is no rollout {number}; `fleet rollout list` shows what there is")
         members = tuple(store.members(connection, number))
-        known = store.evidence(connection, rollout.model, [member.device for member in members])
+        known = store.evidence(connection, rollout.kind, rollout.model, [member.device for member in members])
         drift = {
             device: each.drift
             for device, each in known.items()
@@ -194,7 +199,8 @@ class Rollouts:
         }
         return RolloutView(rollout=rollout, members=members, drift=drift)
 
-    def _select(self, connection: Connection, model: str, selection: Selection) -> list[str]:
+    def select(self, connection: Connection, kind: Kind, model: str, selection: Selection) -> list[str]:
+        """The selected devices, those that are online first. Raises NotFound, and Conflict where a rollout holds one."""
         known = store.device_labels(connection)
         unknown = sorted(set(selection.devices) - set(known))
         if unknown:
@@ -208,10 +214,11 @@ class Rollouts:
             chosen = set(known) if selection.all else set()
         if not chosen:
             raise NotFound("no device is selected: give names, labels, or all")
-        busy = {device: number for device, number in store.busy_devices(connection, model).items() if device in chosen}
+        busy = {device: number for device, number in store.busy_devices(connection, kind, model).items() if device in chosen}
         if busy:
             device, number = min(busy.items())
-            raise Conflict(f"rollout {number} of model {model!r} still holds device {device!r}: abort it or let it end first")
+            of = f"model {model!r}" if kind is Kind.MODEL else "a configuration"
+            raise Conflict(f"rollout {number} of {of} still holds device {device!r}: abort it or let it end first")
         online = store.online_devices(connection, chosen)
         # A canary that is offline would only keep the others waiting.
         return sorted(chosen, key=lambda device: (device not in online, device))

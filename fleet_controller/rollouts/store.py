@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 
 from fleet_contract.messages import UpdateState
 from fleet_controller.rollouts.machine import ACTIVE, DeviceState, RolloutState
-from fleet_controller.rollouts.policy import Evidence, Member, Plan, Target
+from fleet_controller.rollouts.policy import Evidence, Kind, Member, Plan, Target
 from fleet_controller.settings import OnFailure
 from fleet_controller.store.slots import Channel, read_slots
-from fleet_controller.store.tables import devices, releases, rollout_devices, rollouts
+from fleet_controller.store.tables import configurations, devices, releases, rollout_devices, rollouts
 
 _S = TypeVar("_S", bound=Struct)
 
@@ -24,6 +24,7 @@ class Rollout:
     """One rollout. Times are seconds since 1970."""
 
     id: int
+    kind: Kind = Kind.MODEL
     model: str
     release: int
     version: str
@@ -78,10 +79,22 @@ class _Update(Struct):
     detail: str | None = None
 
 
+class _Configuration(Struct):
+    name: str = ""
+    revision: int = 0
+    state: str = ""
+    reason: str | None = None
+    detail: str | None = None
+    running_name: str = ""
+    running_revision: int = 0
+    running_digest: str = ""
+
+
 class _Reported(Struct):
     revision: int = 0
     models: tuple[_Running, ...] = ()
     updates: tuple[_Update, ...] = ()
+    configuration: _Configuration | None = None
 
 
 class _Sketch(Struct):
@@ -164,18 +177,27 @@ def members(connection: Connection, rollout: int) -> list[Member]:
     return [_to_member(row) for row in connection.execute(query)]
 
 
-def busy_devices(connection: Connection, model: str) -> dict[str, int]:
-    """Devices that an unfinished rollout of this model holds, with its id."""
+def busy_devices(connection: Connection, kind: Kind, model: str) -> dict[str, int]:
+    """Devices that an unfinished rollout of this model holds, with its id. A device has one configuration, of whatever name."""
+    of_it = rollouts.c.kind == kind if kind is Kind.CONFIGURATION else (rollouts.c.kind == kind) & (rollouts.c.model == model)
     query = (
         sa.select(rollout_devices.c.device, rollouts.c.id)
         .join(rollouts, rollouts.c.id == rollout_devices.c.rollout)
-        .where(rollouts.c.model == model, rollouts.c.state.in_([state.value for state in ACTIVE]))
+        .where(of_it, rollouts.c.state.in_([state.value for state in ACTIVE]))
     )
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def find_release(connection: Connection, model: str, release: int | None) -> Published | None:
-    """A published release; None as its number is the newest one."""
+def find_target(connection: Connection, kind: Kind, model: str, release: int | None) -> Published | None:
+    """A published release or revision; None as its number is the newest one."""
+    if kind is Kind.CONFIGURATION:
+        revisions = sa.select(configurations.c.revision, configurations.c.digest).where(configurations.c.name == model)
+        if release is not None:
+            revisions = revisions.where(configurations.c.revision == release)
+        found = connection.execute(revisions.order_by(configurations.c.revision.desc()).limit(1)).first()
+        if found is None:
+            return None
+        return Published(found.revision, str(found.revision), found.digest, (found.digest,), has_baseline=False)
     columns = (releases.c.release, releases.c.version, releases.c.digest, releases.c.variants, releases.c.manifest)
     query = sa.select(*columns).where(releases.c.model == model)
     if release is not None:
@@ -204,8 +226,10 @@ def online_devices(connection: Connection, names: Iterable[str]) -> set[str]:
     }
 
 
-def evidence(connection: Connection, model: str, names: Sequence[str]) -> dict[str, Evidence]:
-    """What is known of these devices about one model."""
+def evidence(connection: Connection, kind: Kind, model: str, names: Sequence[str]) -> dict[str, Evidence]:
+    """What is known of these devices about one model or configuration."""
+    if kind is Kind.CONFIGURATION:
+        return _evidence_of_configuration(connection, model, names)
     registered = device_labels(connection)
     slots = read_slots(connection, names)
     found: dict[str, Evidence] = {}
@@ -222,6 +246,7 @@ def evidence(connection: Connection, model: str, names: Sequence[str]) -> dict[s
             revision=says.revision,
             running_release=runs.release if runs is not None else None,
             running_digest=runs.digest if runs is not None else None,
+            in_use=(model, runs.release) if runs is not None else None,
             update_release=update.release if update is not None else None,
             update_state=_update_state(update.state) if update is not None else None,
             update_reason=update.reason if update is not None else None,
@@ -232,6 +257,37 @@ def evidence(connection: Connection, model: str, names: Sequence[str]) -> dict[s
             errors=work.errors if work is not None else 0,
             restarts=work.restarts if work is not None else 0,
             drift=work.drift.of_outputs if work is not None and work.drift is not None else None,
+        )
+    return found
+
+
+def _evidence_of_configuration(connection: Connection, name: str, names: Sequence[str]) -> dict[str, Evidence]:
+    """Its attestation is the agent's own; its health is that of all models together, for it may touch any of them."""
+    registered = device_labels(connection)
+    slots = read_slots(connection, names)
+    found: dict[str, Evidence] = {}
+    for device in names:
+        birth, reported, health = (slots.get((device, channel)) for channel in Channel)
+        says = _read(reported.payload, _Reported) if reported is not None else _Reported()
+        used = says.configuration or _Configuration()
+        runs, newest = used.running_name == name, used.name == name
+        work = _read(health.payload, _Health).models if health is not None else ()
+        found[device] = Evidence(
+            registered=device in registered,
+            online=birth is not None and _read(birth.payload, _Birth).state == "online",
+            revision=says.revision,
+            running_release=used.running_revision if runs else None,
+            running_digest=used.running_digest if runs else None,
+            in_use=(used.running_name, used.running_revision) if used.running_revision else None,
+            update_release=used.revision if newest else None,
+            update_state=_update_state(used.state) if newest else None,
+            update_reason=used.reason if newest else None,
+            update_detail=used.detail if newest else None,
+            health_received=health.received if health is not None else None,
+            health_release=used.running_revision if runs and health is not None else None,
+            inferences=sum(item.inferences for item in work),
+            errors=sum(item.errors for item in work),
+            restarts=sum(item.restarts for item in work),
         )
     return found
 
@@ -259,7 +315,7 @@ def _to_member(row: Any) -> Member:
 
 
 def _to_row(rollout: Rollout) -> dict[str, Any]:
-    return asdict(rollout) | {"plan": asdict(rollout.plan), "state": rollout.state.value}
+    return asdict(rollout) | {"kind": rollout.kind.value, "plan": asdict(rollout.plan), "state": rollout.state.value}
 
 
 def _from_row(row: Any) -> Rollout:
@@ -267,4 +323,4 @@ def _from_row(row: Any) -> Rollout:
     plan = values["plan"]
     plan = Plan(**plan | {"on_failure": OnFailure(plan["on_failure"])})
     values["digests"] = tuple(values["digests"] or (values["digest"],))
-    return Rollout(**values | {"plan": plan, "state": RolloutState(values["state"])})
+    return Rollout(**values | {"kind": Kind(values["kind"]), "plan": plan, "state": RolloutState(values["state"])})

@@ -221,7 +221,25 @@ desired = Table(
     Column("revision", BigInteger, nullable=False),
     # Model name to {"release": number, "rollout": text or null}, with "shadow": false where it is to be skipped.
     Column("models", JSON, nullable=False),
+    # {"name", "revision", "rollout"}; null: the device's own file alone.
+    Column("configuration", JSON(none_as_null=True)),
     Column("changed", Double, nullable=False),
+)
+
+configurations = Table(
+    "configurations",
+    metadata,
+    Column("name", _Name, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    # `sha256:` and the hash of the bytes.
+    Column("digest", String(80), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    # What it asks of a device: contract versions and the lowest version of the agent.
+    Column("contract_low", Integer, nullable=False),
+    Column("contract_high", Integer),
+    Column("agent", String(64), nullable=False),
+    Column("operator", _Name),
+    Column("created", Double, nullable=False),
 )
 
 releases = Table(
@@ -244,6 +262,8 @@ rollouts = Table(
     "rollouts",
     metadata,
     Column("id", _Serial, primary_key=True),
+    # `model` or `configuration`: then `model` is its name and `release` its revision.
+    Column("kind", String(16), nullable=False, server_default="model"),
     Column("model", _Name, nullable=False),
     Column("release", Integer, nullable=False),
     Column("version", String(64), nullable=False),
@@ -275,6 +295,8 @@ rollout_devices = Table(
     Column("detail", Text),
     # What was desired before; null when the device had no release of this model.
     Column("previous", Integer),
+    # Of a configuration: the name that `previous` is a revision of.
+    Column("previous_name", _Name),
     # The revision of the desired state that named the release.
     Column("revision", BigInteger),
     Column("assigned", Double),
