@@ -45,6 +45,7 @@ from edge_agent.site import SiteHandler
 from edge_agent.slots import STARTS_KEY, Slots
 from edge_agent.store_notes import StoreNotes
 from edge_agent.updates.conditions import Surroundings
+from edge_agent.updates.own_device import configured_for
 from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.updater import Updater
 from edge_agent.uplink import Uplink
@@ -129,6 +130,7 @@ class Agent:
             note=self.engine.notes.write,
             on_change=self._reported_changed,
             surroundings=_look_around,
+            device_for=lambda model, ledger: configured_for(settings.inference, state_dir, model, ledger),
         )
         self.clock_watch = ClockWatch(self.engine.notes.write, lambda: self.updater.last_time)
         self.models.on_quarantined = self.updater.quarantine
@@ -399,10 +401,11 @@ class Agent:
     def _model_states(self) -> tuple[ModelState, ...]:
         """What answers now, attested by the workers themselves."""
         states = []
-        since = {item.model: item.since for item in self.updater.installed()}
+        installed = {(item.model, item.release): item for item in self.updater.installed()}
         for item in self.models.stats():
             reference = self.models.reference(item.model)
             if reference is not None:
+                recorded = installed.get((reference.name, reference.release))
                 states.append(
                     ModelState(
                         model=reference.name,
@@ -411,7 +414,8 @@ class Agent:
                         digest=reference.digest,
                         provider=reference.provider,
                         degraded=item.degraded,
-                        since=since.get(item.model, ""),
+                        since=recorded.since if recorded is not None else "",
+                        variant=recorded.variant if recorded is not None else None,
                     )
                 )
         return tuple(states)

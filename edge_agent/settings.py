@@ -365,6 +365,8 @@ class ModelSettings:
     on_missing: OnMissing = OnMissing.FAIL
     delegates: tuple[str, ...] = ()
     """TensorFlow Lite delegates, best first: `edgetpu`, `gpu`, or the path of a delegate's library."""
+    variant: str | None = None
+    """The only variant of a release that is taken; None: the device picks what costs least here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,8 @@ class ModelState(Message, frozen=True, kw_only=True):
     degraded: str | None = None
     """Why the CPU runs it although something else is required; None where nothing is missing."""
     since: str
+    variant: str | None = None
+    """Which of the release's variants; null where it has only one."""
 
 
 class Figures(Message, frozen=True, kw_only=True):
@@ -140,6 +142,12 @@ class UpdateReport(Message, frozen=True, kw_only=True):
     since: str
     evidence: Evidence | None = None
     """What was seen of the release on live inputs, while shadowing or on probation."""
+    variant: str | None = None
+    """The variant that the device picked; null where the release has only one, or none is picked yet."""
+    picked: str | None = None
+    """Why that one."""
+    not_picked: dict[str, str] = msgspec.field(default_factory=dict)
+    """Every other variant, to why the device did not pick it."""
     until: str | None = None
     """When what holds the update back ends (RFC 3339), where that is known."""
     inputs: int = 0

@@ -6,6 +6,7 @@ from edge_agent.commands.text_table import text_table
 from fleet_contract.drift_text import describe_drift
 from fleet_contract.evidence_text import describe_evidence
 from fleet_contract.trust_report import describe_trust
+from fleet_contract.variant_text import describe_choice
 
 
 def render(status: dict[str, Any]) -> str:
@@ -58,7 +59,7 @@ def render(status: dict[str, Any]) -> str:
                 str(item["release"]),
                 item["state"],
                 item["reason"] or "",
-                "; ".join(filter(None, (item["detail"], describe_evidence(item.get("evidence"))))),
+                "; ".join(filter(None, (item["detail"], describe_choice(item), describe_evidence(item.get("evidence"))))),
             )
             for item in status["updates"]
         ]
@@ -67,7 +68,8 @@ def render(status: dict[str, Any]) -> str:
 
 
 def _model(item: dict[str, Any]) -> tuple[str, ...]:
-    return item["model"], item["version"], str(item["release"]), item["provider"], item["digest"][:19]
+    version = f"{item['version']} {item['variant']}" if item.get("variant") else item["version"]
+    return item["model"], version, str(item["release"]), item["provider"], item["digest"][:19]
 
 
 _BATCHES = {"at_once": "at once", "delayed": "wait for more", "no_gain": "at once, as waiting is of no use"}

@@ -8,8 +8,9 @@ from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
 from edge_agent.updates.conditions import Held
 from edge_agent.updates.holding import Holding
-from edge_agent.updates.ledger import Installed, UpdateRecord
+from edge_agent.updates.ledger import Installed, Ledger, UpdateRecord
 from edge_agent.updates.machine import Event
+from edge_agent.updates.picking import Configured
 from edge_agent.updates.ports import Failure, Stage, Trust
 from edge_agent.updates.process import make_job
 from edge_agent.updates.refreshing import Refreshing
@@ -37,15 +38,19 @@ class Fetching:
         holding: Holding,
         refreshing: Refreshing,
         clock: Callable[[], float],
+        device_for: Callable[[str, Ledger], Configured],
         run_stage: Callable[[UpdateRecord], object],
         run_test: Callable[[UpdateRecord], object],
     ) -> None:
-        """`folder`: where metadata and downloads are kept. `run_stage` and `run_test` go on with what was fetched."""
+        """`device_for`: what the choice of a variant depends on, for a model.
+
+        `folder`: where metadata and downloads are kept. `run_stage` and `run_test` go on with what was fetched.
+        """
         self._settings, self._folder, self._steps = settings, folder, steps
         self._ledger, self._floors = store.ledger, store.floors
         self._trust, self._stage, self._holding, self._clock = trust, stage, holding, clock
         self._refreshing = refreshing
-        self._run_stage, self._run_test = run_stage, run_test
+        self._device_for, self._run_stage, self._run_test = device_for, run_stage, run_test
         self._fetched_before = 0
         self._received = 0
         """By the present child."""
@@ -75,6 +80,7 @@ class Fetching:
                 self._clock(),
                 have=have,
                 budget=budget,
+                device=self._device_for(record.model, self._ledger),
             )
             fetch = self._trust.start(
                 job, lambda line: self._on_line(record, line), lambda text: self._on_fetch_end(record, text)
@@ -93,6 +99,7 @@ class Fetching:
                 self._refreshing.learn(record.model, line)
             case Verified():
                 record.version, record.digest, record.total_bytes = line.version, line.digest, line.length
+                record.variant, record.picked, record.not_picked = line.variant, line.why, line.rejected
             case Progress():
                 if policy.made_progress(self._fetched_before, line.fetched):
                     record.attempts = 1
@@ -133,7 +140,7 @@ class Fetching:
         if offline and kept is not None and record.state is State.FETCHING:
             # Going back must work offline too; the floor was raised by every metadata seen so far.
             log.info("no metadata, using the bundle on disk", extra={"model": record.model, "detail": line.detail})
-            record.version, record.digest = kept.version, kept.digest
+            record.version, record.digest, record.variant = kept.version, kept.digest, kept.variant
             self._steps.move(record, Event.ON_DISK, self._run_test)
         elif line.reason is Reason.DATA_BUDGET and (left := self._holding.left) is not None:
             record.needed_bytes = max(line.needed, left + 1)

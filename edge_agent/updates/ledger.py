@@ -25,6 +25,12 @@ class UpdateRecord(Struct, kw_only=True):
     version: str = ""
     digest: str = ""
     """From the signed metadata; empty before it was verified."""
+    variant: str | None = None
+    """Which of the release's variants; None where it has only one, or none is picked yet."""
+    picked: str = ""
+    """Why that one."""
+    not_picked: dict[str, str] = msgspec.field(default_factory=dict)
+    """Every other variant, to why not."""
     file: str = ""
     """The verified bundle that waits to be staged."""
     evidence: Evidence | None = None
@@ -58,6 +64,9 @@ class UpdateRecord(Struct, kw_only=True):
             total_bytes=self.total_bytes,
             since=self.since,
             evidence=self.evidence,
+            variant=self.variant,
+            picked=self.picked or None,
+            not_picked=self.not_picked,
             until=self.until,
             inputs=self.inputs,
             inputs_wanted=self.inputs_wanted,
@@ -75,6 +84,7 @@ class Installed(Struct, frozen=True, kw_only=True):
     """When it became active; RFC 3339."""
     proven: bool = True
     """Whether it is past its probation. Only such a release is gone back to."""
+    variant: str | None = None
 
 
 class Move(Struct, frozen=True, kw_only=True):
@@ -120,6 +130,8 @@ class Ledger(Struct, kw_only=True):
     """The last proven release before the active one."""
     factory: dict[str, Installed] = msgspec.field(default_factory=dict)
     """The first release that was ever proven here: it stays on the disk for good, as the last resort."""
+    costs: dict[str, dict[str, float]] = msgspec.field(default_factory=dict)
+    """Model to variant to milliseconds for one inference, as its newest proven release took here."""
     history: dict[str, tuple[Move, ...]] = msgspec.field(default_factory=dict)
     """The newest moves of each model's updates, oldest first."""
     holds: dict[str, Hold] = msgspec.field(default_factory=dict)

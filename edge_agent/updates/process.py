@@ -14,6 +14,7 @@ from edge_agent.loop import Loop
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates.conditions import EARLIEST
 from edge_agent.updates.ledger import Floors, UpdateRecord
+from edge_agent.updates.picking import Configured
 from edge_agent.updates.trust.job import Job, Message, decode_line, encode
 from fleet_contract.trust import METADATA_PATH, TARGETS_PATH
 
@@ -42,6 +43,7 @@ def make_job(
     *,
     have: str | None,
     budget: int | None = None,
+    device: Configured | None = None,
 ) -> Job:
     """The job of fetching the record's release into `folder`; the token is read now. Raises OSError and ValueError.
 
@@ -68,6 +70,7 @@ def make_job(
         have=have,
         budget=budget,
         keep_free=settings.keep_free,
+        device=device or Configured(),
     )
 
 

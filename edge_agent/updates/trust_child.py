@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from edge_agent.updates.picking import Choice
 from edge_agent.updates.trust.configuration import fetch_configuration
 from edge_agent.updates.trust.download import check_bundle, fetch_bundle, find_complete
 from edge_agent.updates.trust.fetcher import TokenFetcher
@@ -64,7 +65,17 @@ def run(job: Job, fetcher: TokenFetcher, tell: Callable[[Message], object]) -> D
                 return Done(received=fetcher.received)
             target, release = check_release(job, facts)
             digest = f"sha256:{target.hashes['sha256']}"
-            tell(Verified(version=release.version, digest=digest, length=target.length))
+            choice = facts.choice or Choice(picked=None)
+            tell(
+                Verified(
+                    version=release.version,
+                    digest=digest,
+                    length=target.length,
+                    variant=release.variant,
+                    why=choice.why,
+                    rejected=choice.rejected,
+                )
+            )
             if job.have == digest:
                 return Done(path=None, digest=digest, version=release.version, received=fetcher.received)
             what = "bundle"

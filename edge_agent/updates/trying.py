@@ -180,6 +180,7 @@ class Trying:
             digest=record.digest,
             since=steps.now(),
             proven=False,
+            variant=record.variant,
         )
         record.interruptions = 0
         watched = policy.wants_probation(self._settings, ledger, model) and not known

@@ -22,8 +22,10 @@ from edge_agent.updates.active import ActiveModels
 from edge_agent.updates.conditions import EARLIEST, HOLDS, Surroundings
 from edge_agent.updates.fetching import Fetching
 from edge_agent.updates.holding import Holding
-from edge_agent.updates.ledger import Floors, Installed, Move, UpdateRecord
+from edge_agent.updates.ledger import Floors, Installed, Ledger, Move, UpdateRecord
 from edge_agent.updates.machine import FINAL, SETTLED, Event
+from edge_agent.updates.own_device import note_cost
+from edge_agent.updates.picking import Configured
 from edge_agent.updates.policy import Action
 from edge_agent.updates.ports import Failure, Models, NoteWriter, Stage, Trust, Values
 from edge_agent.updates.refreshing import Refreshing
@@ -56,12 +58,14 @@ class Updater:
         note: NoteWriter,
         on_change: Callable[[], object],
         surroundings: Callable[[], Surroundings] = Surroundings,
+        device_for: Callable[[str, Ledger], Configured] = lambda _model, _ledger: Configured(),
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         look: float = LOOK,
     ) -> None:
         """`clock`: seconds since 1970. `look`: seconds between two looks at live inputs.
 
+        `device_for`: what the choice of a variant depends on, for a model.
         `on_change()` follows each change of `reports()`, `installed()` or `revision`.
         """
         self._settings = settings
@@ -135,6 +139,7 @@ class Updater:
             holding=self._holding,
             refreshing=self._refreshing,
             clock=clock,
+            device_for=device_for,
             run_stage=self._trying.run_stage,
             run_test=self._trying.run_test,
         )
@@ -329,7 +334,7 @@ class Updater:
 
     def _adopt(self, record: UpdateRecord) -> None:
         active = self._ledger.active[record.model]
-        record.version, record.digest = active.version, active.digest
+        record.version, record.digest, record.variant = active.version, active.digest, active.variant
         self._steps.end(record, Event.ALREADY_ACTIVE, None)
 
     def _supersede(self, record: UpdateRecord) -> None:
@@ -383,6 +388,7 @@ class Updater:
             return
         ledger.active[model] = active = msgspec.structs.replace(active, proven=True)
         ledger.factory.setdefault(model, active)
+        note_cost(ledger, record)
         self._steps.end(record, Event.PROVEN, None)
 
     def breached(self, record: UpdateRecord, failure: Failure) -> None:

@@ -12,7 +12,7 @@ from fleet_controller.api.access import Role, needs
 from fleet_controller.api.devices import iso
 from fleet_controller.api.errors import ApiError
 from fleet_controller.rollouts.service import RolloutView, Selection
-from fleet_controller.rollouts.store import Rollout
+from fleet_controller.rollouts.store import Rollout, choices
 from fleet_controller.services import Services
 from fleet_controller.settings import OnFailure
 from fleet_controller.store.operators import record_action
@@ -64,8 +64,16 @@ def get_rollouts(request: Ask) -> list[dict[str, Any]]:
 
 @get("/rollouts/{number:int}", guards=[needs(Role.VIEWER)], sync_to_thread=True)
 def get_rollout(request: Ask, number: int) -> dict[str, Any]:
-    """One rollout with its devices."""
-    return to_view(request.app.state.services.rollouts.show(number))
+    """One rollout with its devices, and the variant that each has picked."""
+    services: Services = request.app.state.services
+    view = services.rollouts.show(number)
+    names = [member.device for member in view.members]
+    with services.database.read() as connection:
+        picked = choices(connection, view.rollout.model, view.rollout.release, names)
+    shown = to_view(view)
+    for member in shown["members"]:
+        member["choice"] = picked.get(member["device"])
+    return shown
 
 
 @post("/rollouts", guards=[needs(Role.OPERATOR)], sync_to_thread=True)

@@ -172,6 +172,10 @@ def show_one(name: NameArgument, watch: WatchOption = False, output: OutputOptio
     show(lambda: service.get(f"/devices/{quote(name, safe='')}"), _render_one, output, watch=watch)
 
 
+def _version(model: dict[str, Any]) -> str:
+    return f"{model['version']} {model['variant']}" if model.get("variant") else str(model["version"])
+
+
 def _written(health: dict[str, Any]) -> str | None:
     total, each = health.get("written_bytes"), health.get("written_bytes_per_event")
     if total is None:
@@ -186,6 +190,7 @@ def _render_one(device: dict[str, Any]) -> Any:
     from fleet_contract.evidence_text import describe_evidence
     from fleet_contract.reasons import MEANING
     from fleet_contract.trust_report import describe_trust
+    from fleet_contract.variant_text import describe_choice
 
     meanings = {str(reason): text for reason, text in MEANING.items()}
     birth, reported, health = device["birth"] or {}, device["reported"] or {}, device["health"] or {}
@@ -213,7 +218,7 @@ def _render_one(device: dict[str, Any]) -> Any:
         ]
     parts = [table((device["device"], ""), facts)]
     models = [
-        (each["model"], each["version"], each["release"], short(each["digest"]), _provider(each), age(each["since"]))
+        (each["model"], _version(each), each["release"], short(each["digest"]), _provider(each), age(each["since"]))
         for each in reported.get("models", ())
     ]
     if models:
@@ -225,13 +230,13 @@ def _render_one(device: dict[str, Any]) -> Any:
             each["state"],
             each.get("reason"),
             _explain(each, meanings),
-            describe_evidence(each.get("evidence")),
+            "; ".join(filter(None, (describe_choice(each), describe_evidence(each.get("evidence"))))),
             age(each["since"]),
         )
         for each in reported.get("updates", ())
     ]
     if updates:
-        parts.append(table(("model", "release", "state", "reason", "meaning", "on live inputs", "for"), updates, "updates"))
+        parts.append(table(("model", "release", "state", "reason", "meaning", "how it does", "for"), updates, "updates"))
     measured = [
         (
             each["model"],

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fleet_contract.variant_text import describe_choice
 from fleet_controller.cli.arguments import (
     DryRunOption,
     Output,
@@ -142,7 +143,7 @@ def render_rollout(rollout: dict[str, Any]) -> Any:
             each["wave"] + 1,
             each["state"],
             each["reason"],
-            " ".join(filter(None, (each["meaning"], each["detail"]))),
+            " ".join(filter(None, (each["meaning"], each["detail"], describe_choice(each.get("choice") or {})))),
             _before(each),
             f"{each['drift']:.2f}" if each["drift"] is not None else None,
         )

@@ -77,6 +77,9 @@ class _Update(Struct):
     state: str
     reason: str | None = None
     detail: str | None = None
+    variant: str | None = None
+    picked: str | None = None
+    not_picked: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class _Configuration(Struct):
@@ -224,6 +227,18 @@ def online_devices(connection: Connection, names: Iterable[str]) -> set[str]:
         for (device, channel), slot in slots.items()
         if channel == Channel.BIRTH and _read(slot.payload, _Birth).state == "online"
     }
+
+
+def choices(connection: Connection, model: str, release: int, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Device to the variant of a release that it has picked, with why, and why not the others."""
+    found: dict[str, dict[str, Any]] = {}
+    for (device, channel), slot in read_slots(connection, names).items():
+        if channel != Channel.REPORTED:
+            continue
+        for update in _read(slot.payload, _Reported).updates:
+            if (update.model, update.release) == (model, release) and update.variant is not None:
+                found[device] = {"variant": update.variant, "picked": update.picked, "not_picked": update.not_picked}
+    return found
 
 
 def evidence(connection: Connection, kind: Kind, model: str, names: Sequence[str]) -> dict[str, Evidence]:

@@ -15,7 +15,7 @@ from edge_agent.updates.trust.job import Job
 from edge_agent.updates.trust.refusal import Refusal
 from fleet_contract.bundle import read_bundle
 from fleet_contract.reasons import Reason
-from fleet_contract.trust import Release
+from fleet_contract.trust import Release, find_contradiction
 
 PROGRESS_INTERVAL: Final = 0.5
 """Seconds between two progress lines."""
@@ -123,11 +123,9 @@ def check_bundle(job: Job, part: Path, target: TargetFile, release: Release, *, 
             except LengthOrHashMismatchError as error:
                 raise Refusal(Reason.HASH_MISMATCH, str(error), temporary=resumed) from error
             manifest = read_bundle(file, max_bytes=job.max_bytes).manifest
-        if (manifest.name, manifest.version) != (release.model, release.version):
-            raise Refusal(
-                Reason.MANIFEST_INVALID,
-                f"the manifest says {manifest.name} {manifest.version}, signed is {release.model} {release.version}",
-            )
+        contradiction = find_contradiction(release, manifest)
+        if contradiction is not None:
+            raise Refusal(Reason.MANIFEST_INVALID, contradiction)
     except Exception:
         part.unlink()
         raise

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from edge_agent.updates.picking import Configured
 from fleet_contract.configuration import DesiredConfiguration
 from fleet_contract.reasons import Reason
 
@@ -41,6 +42,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """Bytes of the disk that are left to others."""
     have: str | None = None
     """Digest of a bundle of this release that is unpacked already: then only the metadata is checked."""
+    device: Configured = Configured()
+    """What the choice among a release's variants depends on."""
 
 
 class Line(Struct, frozen=True, tag_field="line", kw_only=True):
@@ -68,6 +71,11 @@ class Verified(Line, frozen=True, tag="verified"):
     version: str
     digest: str
     length: int
+    variant: str | None = None
+    why: str = ""
+    """Why this variant."""
+    rejected: dict[str, str] = msgspec.field(default_factory=dict)
+    """Every other one, to why not."""
 
 
 class Progress(Line, frozen=True, tag="progress"):

@@ -10,9 +10,11 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from tuf.ngclient.updater import Updater
 
 from edge_agent.durable import fsync_file, fsync_folder
+from edge_agent.updates.picking import Choice
 from edge_agent.updates.trust.fetcher import TokenFetcher
 from edge_agent.updates.trust.job import Job
 from edge_agent.updates.trust.refusal import Refusal
+from edge_agent.updates.trust.variants import pick_variant
 from fleet_contract.configuration import configuration_path
 from fleet_contract.reasons import Reason
 from fleet_contract.trust import MODELS_ROLE, Release, parse_floors, parse_release, target_path
@@ -39,6 +41,8 @@ class SignedFacts:
     """None: the release is not signed."""
     path: str
     """The target's path below the targets' URL, with its hash where the repository uses consistent snapshots."""
+    choice: Choice | None = None
+    """Among the release's variants; None where it is not signed."""
 
 
 def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
@@ -74,18 +78,25 @@ def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
     models = folder / f"{MODELS_ROLE}.json"
     signed = _read(models, Targets) if wanted is None and models.is_file() else None
     floors = _floors(signed) if signed is not None else {}
+    picked = pick_variant(job, signed) if signed is not None and job.release else None
+    if picked is not None:
+        path = picked.path or path
+        target = updater.get_targetinfo(path) if picked.path is not None else None
     floor = max(job.release_floor, floors.get(job.model, 0))
     documents = (root, _read(folder / "timestamp.json", Timestamp), _read(folder / "snapshot.json", Snapshot))
     expires = min(each.expires for each in (*documents, _read(folder / "targets.json", Targets), signed) if each is not None)
     if target is not None and root.consistent_snapshot:
         path = target.get_prefixed_paths()[0]
-    return SignedFacts(version, keys, floor, floors, expires.timestamp(), target, path)
+    return SignedFacts(version, keys, floor, floors, expires.timestamp(), target, path, picked.choice if picked else None)
 
 
 def check_release(job: Job, facts: SignedFacts) -> tuple[TargetFile, Release]:
     """Hold the desired release against the signed facts. Raises Refusal."""
     if job.release < facts.release_floor:
         raise Refusal(Reason.RELEASE_BELOW_FLOOR, f"release {job.release} of {job.model} is below {facts.release_floor}")
+    if facts.target is None and facts.choice is not None:
+        text = "; ".join(f"{name}: {why}" for name, why in facts.choice.rejected.items())
+        raise Refusal(Reason.NO_VARIANT, f"release {job.release} of {job.model} has no variant that runs here: {text}")
     if facts.target is None:
         raise Refusal(Reason.RELEASE_UNKNOWN, f"the signed metadata has no release {job.release} of {job.model}")
     try:
@@ -115,7 +126,7 @@ def _floors(signed: Targets) -> dict[str, int]:
     for path, target in signed.targets.items():
         try:
             release = parse_release(target.custom)
-            named = target_path(release.model, release.release)
+            named = target_path(release.model, release.release, release.variant)
         except ValueError:
             continue  # another release's facts are not this job's to refuse
         if named == path and release.floor:
