@@ -17,6 +17,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from fleet_contract import topics
+from fleet_contract.feedback import Feedback, Truth
 from fleet_contract.messages import Ack, decode
 from fleet_controller.demo.brokers import Broker, Role
 from fleet_controller.founding import Founding, found
@@ -91,6 +92,54 @@ def test_results_come_in_are_acknowledged_and_the_service_stops_in_order(
     database.close()
     service.send_signal(signal.SIGTERM)
     assert service.wait(PATIENCE) == 0
+
+
+def test_what_was_right_goes_to_the_device_when_it_is_there_until_it_reports_it(
+    founding: Founding, fleet_broker: Broker, service: subprocess.Popen[str]
+) -> None:
+    database = Database(sqlite_url(founding.state_dir / "controller.db"))
+    payload = json.dumps({"outcome": {"label": "frost", "scores": {"frost": 0.9, "mild": 0.1}}, "model": {}}).encode()
+    with database.write() as connection:
+        connection.execute(sa.insert(tables.devices).values(device="farm-1", labels={}, created=1.0))
+        row = {"device": "farm-1", "result_id": "r1", "pipeline": "p", "source": "s", "model": "frost", "release": 1}
+        connection.execute(sa.insert(tables.results).values(**row, payload=payload, received=1.0))
+    database.close()
+    token = (founding.state_dir / "operator.token").read_text().strip()
+    url, headers = f"http://127.0.0.1:{founding.http_port}/api/v1", {"Authorization": f"Bearer {token}"}
+    given = httpx.post(f"{url}/feedback", headers=headers, json={"truths": [{"result_id": "r1", "label": "mild"}]})
+    assert (given.status_code, given.json()["taken"]) == (200, 1)
+    inbox: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
+    device = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="farm-1", protocol=mqtt.MQTTv5)
+    device.username_pw_set("farm-1", "device-secret")
+    device.on_message = lambda _client, _data, message: inbox.put(message)
+    device.on_connect = lambda client, *_more: client.subscribe(topics.down_filter("farm-1"), qos=1)
+    device.connect("127.0.0.1", fleet_broker.port)
+    device.loop_start()
+
+    def state() -> str:
+        history = httpx.get(f"{url}/results/r1/feedback", headers=headers).json()
+        return str(history[0]["state"])
+
+    try:
+        assert state() == "waiting"
+        counter, end = 0, time.monotonic() + PATIENCE
+        while inbox.empty():
+            assert time.monotonic() < end
+            counter += 1
+            birth = {"stream": "s", "counter": counter, "state": "online"}
+            device.publish(topics.up("farm-1", topics.Up.BIRTH), json.dumps(birth), qos=1)
+            time.sleep(0.2)
+        message = inbox.get()
+        assert message.topic == topics.down("farm-1", topics.Down.FEEDBACK)
+        truth = Truth(result_id="r1", label="mild", by="admin")
+        assert decode(message.payload, Feedback) == Feedback(number=1, truths=(truth,))
+        assert state() == "sent"
+        reported = {"stream": "s", "counter": 1, "revision": 0, "feedback": 1}
+        device.publish(topics.up("farm-1", topics.Up.REPORTED), json.dumps(reported), qos=1)
+        _until(lambda: state() == "taken", service)
+    finally:
+        device.disconnect()
+        device.loop_stop()
 
 
 def test_a_port_in_use_is_one_clear_line(founding: Founding) -> None:

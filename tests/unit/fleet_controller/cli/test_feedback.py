@@ -6,9 +6,11 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from fleet_contract.messages import Health, ModelHealth, encode
 from fleet_controller.enrolment.tokens import hash_token, new_token
 from fleet_controller.store.database import Database, sqlite_url
 from fleet_controller.store.operators import add_operator
+from fleet_controller.store.slots import Channel, Slot, write_slots
 from fleet_controller.store.tables import devices, releases, results
 
 
@@ -83,6 +85,37 @@ def test_accuracy_is_shown_for_people_and_for_programs(served, ids: list[str]) -
     assert "was right" in shown
     assert served.fleet("model", "accuracy", "nothing").returncode == 3
     assert served.fleet("model", "accuracy", "soil", "--version", "9").returncode == 3
+
+
+def test_what_the_device_itself_knows_is_shown_with_its_health(served, ids: list[str]) -> None:
+    figures = {"inferences": 9, "errors": 0, "restarts": 0, "queue": 0}
+    models = (
+        ModelHealth(model="soil", release=1, labelled=40, right=38, **figures),
+        ModelHealth(model="load", release=1, labelled=5, right=0, mean_error=1.25, **figures),
+    )
+    health = Health(
+        time="2026-01-01T00:00:00Z",
+        boot_id="b",
+        interval_s=60,
+        uptime_s=1,
+        cpu_percent=1,
+        memory_percent=1,
+        daemon_memory_bytes=1,
+        disk_free_bytes=1,
+        outbox_rows=0,
+        outbox_bytes=0,
+        journal_rows=0,
+        results_per_minute=1,
+        links={},
+        models=models,
+    )
+    database = Database(sqlite_url(served.state_dir / "controller.db"))
+    with database.write() as connection:
+        write_slots(connection, {("soil-dev", Channel.HEALTH): Slot("", 0, encode(health), 1000.0)})
+    database.close()
+    shown = served.fleet("device", "show", "soil-dev").stdout
+    assert "38 of 40 right" in shown
+    assert "mean error 1.25 of 5" in shown
 
 
 def test_what_cannot_be_meant_is_refused_as_usage(served, tmp_path: Path) -> None:
