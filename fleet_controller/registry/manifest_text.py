@@ -13,7 +13,14 @@ def manifest_toml(manifest: Manifest) -> str:
     """The manifest as TOML, without what is at its default."""
     defaults = msgspec.to_builtins(Manifest(**_REQUIRED))
     table = {key: value for key, value in msgspec.to_builtins(manifest).items() if key in _REQUIRED or value != defaults[key]}
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items() if value is not None)
+    return "".join(f"{key} = {_toml(_less(value, defaults[key]))}\n" for key, value in table.items() if value is not None)
+
+
+def _less(value: Any, default: Any) -> Any:
+    """A record without what is at its default."""
+    if not isinstance(value, dict) or not isinstance(default, dict):
+        return value
+    return {key: item for key, item in value.items() if key not in default or item != default[key]}
 
 
 _REQUIRED: Final[dict[str, Any]] = {

@@ -306,3 +306,13 @@ def test_a_board_s_bounds_are_degrees_and_sizes_or_none(tmp_path: Path) -> None:
         f"{path}: inference.memory_floor: must be 0 or more",
         f"{path}: inference.slow_above: 82 is not below pause_above, 82",
     )
+
+
+def test_limits_of_drift_are_read_and_impossible_ones_named(tmp_path: Path) -> None:
+    drift = load(write(tmp_path, MINIMAL + "[inference.drift]\npsi = 0.5\ninputs = 50\n")).inference.drift
+    assert (drift.psi, drift.inputs, drift.missing) == (0.5, 50, 0.1)
+    path = write(tmp_path, MINIMAL + "[inference.drift]\npsi = -1\nremembered = 0\n")
+    assert problems_of(path) == (
+        f"{path}: inference.drift.psi: must be 0 or more",
+        f"{path}: inference.drift.remembered: must be 1 or more",
+    )

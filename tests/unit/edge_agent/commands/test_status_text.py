@@ -90,3 +90,11 @@ def test_what_the_metadata_told_and_a_clock_that_is_not_believed_are_shown() -> 
         "trust     the newest attempt to refresh failed (metadata_expired): timestamp.json is expired",
         "clock     1 d 1 h 1 min 1 s before the last time that was seen: not believed",
     ]
+
+
+def test_what_has_drifted_is_one_line_for_each_model_that_counts() -> None:
+    far = {"inputs": 600, "judged": True, "worst": [{"name": "input.flow", "psi": 1.2, "drifted": True}]}
+    health: dict[str, Any] = {"cpu_percent": 1, "memory_percent": 1, "daemon_memory_bytes": 1, "results_per_minute": 1}
+    health["models"] = [{"model": "leak", "drift": far}, {"model": "old", "drift": None}]
+    lines = [line for line in render(status(health=health)).splitlines() if line.startswith("drift")]
+    assert lines == ["drift     leak: drifted: input.flow (PSI 1.20); of 600 inputs"]
