@@ -37,8 +37,12 @@ class BundleStage:
         except (BundleError, ValueError, OSError):
             return None
 
+    def models(self) -> frozenset[str]:
+        """Those that have a bundle here."""
+        return frozenset(model for model, _ in self._store.list())
+
     def keep(self, model: str, digests: frozenset[str]) -> None:
-        """Remove all other bundles of the model."""
+        """Remove all other bundles of the model. Raises OSError."""
         self._store.remove_unused(item for item in self._store.list() if item[0] != model or item[1] in digests)
 
 

@@ -28,6 +28,9 @@ class Owner(Protocol):
     def busy_with(self, model: str) -> bool:
         """Whether a trial of another release of this model is under way, or next."""
 
+    def clean(self, model: str) -> None:
+        """Remove the bundles that nothing in the ledger names."""
+
 
 class ActiveModels:
     """Keeps the models that answer in step with the ledger's active releases. Main thread only."""
@@ -129,6 +132,8 @@ class ActiveModels:
         self._starting.discard(model)
         if failure is None:
             self._failures.pop(model, None)
+            # Not before: one that is gone back from may answer until now, and a restart may have come before an end's cleaning.
+            self._owner.clean(model)
         elif self._ledger.active.get(model) == installed:
             self._on_not_loaded(installed, failure)
         self._owner.changed()

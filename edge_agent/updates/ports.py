@@ -51,8 +51,11 @@ class Stage(Protocol):
     def folder(self, model: str, digest: str) -> Path | None:
         """The folder of an unpacked bundle, or None where there is none."""
 
+    def models(self) -> frozenset[str]:
+        """Those that have a bundle here."""
+
     def keep(self, model: str, digests: frozenset[str]) -> None:
-        """Remove all other bundles of the model."""
+        """Remove all other bundles of the model. Raises OSError."""
 
 
 class Models(Protocol):

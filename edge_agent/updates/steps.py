@@ -98,7 +98,7 @@ class Steps:
         self.end_step()
         held.put_into(record)
         record.attempts = 0
-        self._forget_file(record)
+        self.forget_file(record)
         self.move(record, Event.HELD)
         self.current = None
         self._loop.post(self._plan)
@@ -110,15 +110,19 @@ class Steps:
         record.reason = failure.reason if failure is not None else None
         record.detail = failure.detail if failure is not None else None
         advance(self._store.ledger, record, event, self.now())
-        self._forget_file(record)
+        self.forget_file(record)
         record.until = None
         self.tell(record, failure.detail if failure is not None else f"release {record.release} is active")
         self._store.save(lambda: self._ended(record))
         self.changed()
 
-    def _forget_file(self, record: UpdateRecord) -> None:
+    def forget_file(self, record: UpdateRecord) -> None:
+        """The verified download is of no more use. One that cannot be removed now goes with the next download."""
         if record.file:
-            Path(record.file).unlink(missing_ok=True)
+            try:
+                Path(record.file).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("a download not removed", extra={"path": record.file, "error": str(error)})
             record.file = ""
 
     def tell(self, record: UpdateRecord, detail: str) -> None:

@@ -83,9 +83,7 @@ class Trying:
 
     def run_test(self, record: UpdateRecord) -> None:
         """Run the golden samples in a fresh worker."""
-        if record.file:
-            Path(record.file).unlink(missing_ok=True)
-            record.file = ""
+        self._steps.forget_file(record)
         if self._active.is_loading(record.model):
             # Both are trials of one model, and a later one ends the one before it.
             self._steps.guard(self._settings.retry_min, lambda: self.run_test(record))

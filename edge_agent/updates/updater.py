@@ -208,6 +208,10 @@ class Updater:
         self._store.save(self._go_on)
 
     def _go_on(self) -> None:
+        if self._ledger.revision:  # else agent.db is a fresh one, and knows nothing of what is here
+            # Those of models that are not desired any more; those of an active one go when it is loaded.
+            for model in self._stage.models() - self._ledger.active.keys():
+                self.clean(model)
         for record in tuple(self._ledger.records.values()):
             if record.state is not State.PROBATION:
                 continue
@@ -361,7 +365,7 @@ class Updater:
             self._note(
                 kind=NoteKind.UPDATE, model=model, release=active.release, detail="removed: the model is not desired any more"
             )
-        self._store.save(lambda: self._clean(model))
+        self._store.save(lambda: self.clean(model))
         self.changed()
 
     # ---- what is told by those who carry it out ------------------------------------------------------------------------
@@ -410,17 +414,8 @@ class Updater:
     def _on_end(self, record: UpdateRecord) -> None:
         if record is self._steps.current:
             self._steps.current = None
-        self._clean(record.model)
+        self.clean(record.model)
         self.plan()
-
-    def _clean(self, model: str) -> None:
-        ledger = self._ledger
-        installed = (place.get(model) for place in (ledger.active, ledger.previous, ledger.factory))
-        digests = policy.digests_to_keep(*installed, record=ledger.records.get(model))
-        try:
-            self._stage.keep(model, digests)
-        except OSError as error:
-            log.warning("old bundles not removed", extra={"model": model, "error": str(error)})
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -429,6 +424,16 @@ class Updater:
         """Whether a trial of another release of this model is under way, or next."""
         current = self._steps.current
         return current is not None and current.model == model and current.state in TRIED
+
+    def clean(self, model: str) -> None:
+        """Remove the bundles that nothing in the ledger names."""
+        ledger = self._ledger
+        installed = (place.get(model) for place in (ledger.active, ledger.previous, ledger.factory))
+        digests = policy.digests_to_keep(*installed, record=ledger.records.get(model))
+        try:
+            self._stage.keep(model, digests)
+        except OSError as error:
+            log.warning("old bundles not removed", extra={"model": model, "error": str(error)})
 
     def changed(self) -> None:
         """Tell that `reports()`, `installed()` or `revision` is another now."""

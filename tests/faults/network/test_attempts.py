@@ -92,6 +92,9 @@ class Stored:
         path = self._folder / digest
         return path if path.exists() else None
 
+    def models(self) -> frozenset[str]:
+        return frozenset()
+
     def keep(self, model: str, digests: frozenset[str]) -> None:
         pass
 

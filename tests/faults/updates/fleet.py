@@ -102,7 +102,9 @@ def corrupt(answer: Answer, data: bytes, offset: int) -> None:
 class Busy:
     """Answers the first request for a bundle with 503."""
 
-    def __init__(self) -> None:
+    def __init__(self, for_seconds: int = 0) -> None:
+        """`for_seconds`: what it asks to wait."""
+        self._headers = {"Retry_After": str(for_seconds)} if for_seconds else {}
         self.refused = 0
 
     def __call__(self, answer: Answer, data: bytes, offset: int) -> None:
@@ -110,4 +112,4 @@ class Busy:
             answer.give(data, offset)
             return
         self.refused += 1
-        answer.refuse(503)
+        answer.refuse(503, **self._headers)

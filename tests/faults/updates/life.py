@@ -79,7 +79,7 @@ class Answering:
             failure = Failure(Reason.GOLDEN_MISMATCH, "sample 0")
         if failure is None:
             self._passed[candidate.model] = candidate.release
-        if not self._life.holds(candidate.release):
+        if not self._life.stalls(candidate.release):
             self._life.loop.post(done, failure)
 
     def cancel_test(self, model: str) -> None:
@@ -121,7 +121,7 @@ class Answering:
         return str(self.release)
 
     def _figures(self, inferences: int, release: int | None, state: State) -> Figures:
-        if release is None or self._life.holds(release):
+        if release is None or self._life.stalls(release):
             return Figures()
         slow = state in self._life.scenario.slow and self._life.is_tried(release)
         return Figures(inferences=inferences, p95_ms=1000.0 if slow else 100.0)
@@ -191,6 +191,9 @@ class Held:
         self._loop.post(self._go_on)
 
     def _go_on(self) -> None:
+        if not self._values.durable:
+            self._release()
+            return
         self._holding = False
         waiting, self._waiting = self._waiting, []
         for call in waiting:
@@ -205,7 +208,7 @@ class HeldStage(BundleStage):
         self._life = life
 
     def stage(self, model: str, release: int, path: Path, digest: str) -> Path:
-        if self._life.holds(release):
+        if self._life.stalls(release):
             self._life.superseded.wait(10.0)
         return super().stage(model, release, path, digest)
 
@@ -234,7 +237,7 @@ class Life:
             token_file=str(plan.folder / "token"),
             root_file=str(plan.folder / "root.json"),
             retry_min=0.02,
-            retry_max=0.2,
+            retry_max=30.0,
             max_attempts=8,
             shadow=ShadowSettings(inputs=INPUTS, time=60.0),
             probation=ProbationSettings(inputs=INPUTS, time=0.0),
@@ -286,7 +289,7 @@ class Life:
         self._published = True
         self.loop.post(self._deliver)
 
-    def holds(self, release: int) -> bool:
+    def stalls(self, release: int) -> bool:
         """Whether nothing more comes of this release, because another one is desired since a moment ago."""
         return self._published and self.is_tried(release)
 
@@ -318,12 +321,13 @@ class Life:
     def _event(self) -> None:
         self._answers.write(self.answering.event().encode())
         reports = self.updater.reports()
-        if not any(self.is_tried(item.release) for item in reports):
+        tried = next((item.state for item in reports if self.is_tried(item.release)), None)
+        if tried is None:
             self.superseded.set()
-        crashes = self.scenario.crashes
-        if crashes is not None and self.answering.release == crashes[0]:
-            if any(item.state is crashes[1] and self.is_tried(item.release) for item in reports):
-                self.updater.quarantine(MODEL, crashes[0], "it ended five workers")
+        if self.scenario.crashes == (self.answering.release, tried) and self.answering.release is not None:
+            self.updater.quarantine(MODEL, self.answering.release, "it ended five workers")
+        if self.updater.holds() and tried is State.WAITING:
+            self.updater.release(None)
         final = all(item.state in FINAL for item in reports) and bool(reports)
         recorded = [item.release for item in self.updater.installed()]
         quiet = final and recorded == [self.answering.release] and self.values.durable and not self._store.busy

@@ -10,7 +10,7 @@ from edge_agent.updates.machine import FINAL, RESUME, TRANSITIONS, Event
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
 from tests.faults.network.lab import Misbehave
-from tests.faults.updates.fleet import Busy, corrupt
+from tests.faults.updates.fleet import MODEL, Busy, corrupt
 
 if TYPE_CHECKING:
     from tests.faults.updates.life import Life
@@ -82,6 +82,16 @@ def superseded(event: str, *, server: Callable[[], Misbehave] | None = None) -> 
     return Scenario(Ending(State.COMMITTED, 3), at={(2, event): desire(3)}, server=server)
 
 
+def ask_to_wait(life: "Life") -> None:
+    """An operator holds the model's updates, and lets go when this one waits."""
+    life.loop.post(life.updater.hold, MODEL, "look at it first")
+
+
+def held(event: str, *, shadow: bool = True) -> Scenario:
+    """An operator steps in as soon as `event` is durable."""
+    return Scenario(Ending(State.COMMITTED, 2), at={(2, event): ask_to_wait}, shadow=shadow)
+
+
 def leave_half_a_lie(life: "Life") -> None:
     """A part file of an earlier attempt that was damaged."""
     folder = life.folder / "state" / "updates" / "download"
@@ -127,15 +137,17 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "download damaged": Scenario(Ending(State.REJECTED, 1, Reason.BUNDLE_INVALID), at={(2, Event.VERIFIED): truncate}),
     "bundle gone": Scenario(_COMMITTED, at={(2, Event.STAGED): take_away}),
     "wrong answers": Scenario(Ending(State.REJECTED, 1, Reason.GOLDEN_MISMATCH), wrong=True),
-    "incumbent breaks": Scenario(
-        Ending(State.COMMITTED, 3), installed=(2, 1), desired=3, crashes=(2, State.SHADOWING)
-    ),
+    "incumbent breaks": Scenario(Ending(State.COMMITTED, 3), installed=(2, 1), desired=3, crashes=(2, State.SHADOWING)),
     "slow in shadow": Scenario(Ending(State.REJECTED, 1, Reason.LATENCY), slow=frozenset({State.SHADOWING})),
     "cannot be loaded": Scenario(Ending(State.REJECTED, 1, Reason.LOAD_FAILED), broken=True),
     "slow on probation": Scenario(Ending(State.ROLLED_BACK, 1, Reason.LATENCY), slow=frozenset({State.PROBATION})),
     "breaks on probation": Scenario(Ending(State.ROLLED_BACK, 1, Reason.QUARANTINED), crashes=(2, State.PROBATION)),
     "breaks when proven": Scenario(Ending(State.ROLLED_BACK, 1, Reason.QUARANTINED), crashes=(2, State.COMMITTED)),
-    "superseded while it waits": superseded(Event.RETRY, server=Busy),
+    "held while it is fetched": held(Event.BEGIN),
+    "held while it is staged": held(Event.VERIFIED),
+    "held while it is tested": held(Event.STAGED, shadow=False),
+    "held in shadow": held(Event.PASSED),
+    "superseded while it waits": superseded(Event.RETRY, server=lambda: Busy(for_seconds=600)),
     "superseded while it is fetched": superseded(Event.BEGIN),
     "superseded while it is verified": superseded(Event.FETCHED),
     "superseded while it is staged": superseded(Event.VERIFIED),
@@ -151,6 +163,7 @@ _WAYS: Final[dict[tuple[State, Event], str]] = {
     (State.WAITING, Event.SUPERSEDED): "superseded while it waits",
     (State.FETCHING, Event.FETCHED): GOOD,
     (State.FETCHING, Event.ON_DISK): "back to the release before",
+    (State.FETCHING, Event.HELD): "held while it is fetched",
     (State.FETCHING, Event.RETRY): "server busy",
     (State.FETCHING, Event.FAILED): "unknown release",
     (State.FETCHING, Event.SUPERSEDED): "superseded while it is fetched",
@@ -159,15 +172,18 @@ _WAYS: Final[dict[tuple[State, Event], str]] = {
     (State.VERIFYING, Event.FAILED): "corrupt download",
     (State.VERIFYING, Event.SUPERSEDED): "superseded while it is verified",
     (State.STAGING, Event.STAGED): GOOD,
+    (State.STAGING, Event.HELD): "held while it is staged",
     (State.STAGING, Event.RETRY): "no place on disk",
     (State.STAGING, Event.FAILED): "download damaged",
     (State.STAGING, Event.SUPERSEDED): "superseded while it is staged",
     (State.TESTING, Event.PASSED): GOOD,
     (State.TESTING, Event.UNSHADOWED): "no shadow",
+    (State.TESTING, Event.HELD): "held while it is tested",
     (State.TESTING, Event.RETRY): "bundle gone",
     (State.TESTING, Event.FAILED): "wrong answers",
     (State.TESTING, Event.SUPERSEDED): "superseded while it is tested",
     (State.SHADOWING, Event.SHADOWED): GOOD,
+    (State.SHADOWING, Event.HELD): "held in shadow",
     (State.SHADOWING, Event.RETRY): "incumbent breaks",
     (State.SHADOWING, Event.FAILED): "slow in shadow",
     (State.SHADOWING, Event.SUPERSEDED): "superseded in shadow",

@@ -163,6 +163,9 @@ class Device:
     def folder(self, model: str, digest: str) -> Path | None:
         return Path(digest) if (model, digest) in self.disk.bundles else None
 
+    def models(self) -> frozenset[str]:
+        return frozenset(model for model, _ in self.disk.bundles)
+
     def keep(self, model: str, digests: frozenset[str]) -> None:
         self.disk.bundles = {item for item in self.disk.bundles if item[0] != model or item[1] in digests}
 
@@ -839,3 +842,28 @@ def test_the_log_of_an_update_is_a_chain_that_follows_the_table_over_restarts(bo
     assert [item.event for item in moves[-2:]] == [RESTART, Event.BREACHED]
     assert moves[-1].reason == Reason.WORKER_CRASHED
     assert again.updater.reports()[0].evidence is not None
+
+
+def test_bundles_that_a_restart_has_left_are_removed_at_the_next_start(device: Device, boot: Callable[..., Device]) -> None:
+    committed(device, 1, 1)
+    # As after restarts between the end of an update, or the removal of a model, and the removal of its bundles.
+    device.disk.bundles |= {("frost", digest(7)), ("leak", digest(8))}
+    again = boot()
+    again.until(lambda: again.disk.bundles == {("frost", digest(1))})
+
+
+def test_a_fresh_store_removes_no_bundles_that_it_knows_nothing_of(device: Device, boot: Callable[..., Device]) -> None:
+    committed(device, 1, 1)
+    device.until_stored()
+    device.disk.values.clear()
+    again = boot()
+    again.until_stored()
+    assert again.disk.bundles == {("frost", digest(1))}
+
+
+def test_a_download_that_cannot_be_removed_holds_up_nothing(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    committed(device, 1, 1)
