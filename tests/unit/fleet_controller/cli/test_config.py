@@ -23,9 +23,10 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def farm(own_service: Any) -> Any:
+def farm(own_service: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     for device in ("barn-1", "barn-2"):
-        assert own_service.fleet("device", "add", device, "--label", "site=farm").returncode == 0
+        out = tmp_path_factory.mktemp(device) / "files"
+        assert own_service.fleet("device", "add", device, "--label", "site=farm", "--out", out).returncode == 0
     return own_service
 
 
