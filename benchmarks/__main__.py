@@ -5,7 +5,18 @@ import sys
 from typing import Final
 
 # `footprint` is the last: the process that measures it must not be a Python any more.
-BENCHMARKS: Final = ("event_path", "inference", "peers", "formats", "features", "outbox", "outage", "swap", "footprint")
+BENCHMARKS: Final = (
+    "event_path",
+    "inference",
+    "peers",
+    "formats",
+    "features",
+    "drift",
+    "outbox",
+    "outage",
+    "swap",
+    "footprint",
+)
 
 
 def main() -> int:
