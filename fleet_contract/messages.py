@@ -138,7 +138,11 @@ class UpdateReport(Message, frozen=True, kw_only=True):
     detail: str | None = None
     attempts: int = 0
     fetched_bytes: int = 0
+    """Of the bundle; of the delta where `delta` says so, and then the rest of `total_bytes` is saved."""
     total_bytes: int = 0
+    """Of the whole bundle."""
+    delta: bool = False
+    """Whether the bundle is made from the one before and a delta."""
     since: str
     evidence: Evidence | None = None
     """What was seen of the release on live inputs, while shadowing or on probation."""

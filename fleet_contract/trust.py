@@ -15,6 +15,7 @@ FLOORS_FIELD: Final = "floors"
 """A field beside the targets of the `models` metadata: model to a floor that was raised without a release, to revoke one."""
 METADATA_PATH: Final = "/artifacts/metadata/"
 TARGETS_PATH: Final = "/artifacts/targets/"
+DELTAS_PATH: Final = "/artifacts/deltas/"
 """Where the controller's HTTP server offers the repository, below its base URL; the device's token opens it."""
 
 

@@ -109,6 +109,7 @@ class Controller:
             log.warning("the broker's password file is not in step", extra={"detail": warning})
         # Devices stop believing a timestamp that has expired, and this process may have been away for long.
         self.services.registry.refresh()
+        self.services.registry.deltas.start()
         self.scheduler.start()
         self.intake.start()
         self.engine.start()
@@ -118,6 +119,7 @@ class Controller:
         """Stop in order, within the configured time; False if something had to be abandoned."""
         end = time.monotonic() + self.settings.stop_timeout
         self.scheduler.shutdown(wait=False)
+        self.services.registry.deltas.stop()
         stopped = [part.stop(max(end - time.monotonic(), 0.1)) for part in (self.session, self.intake, self.engine)]
         return all(stopped)
 

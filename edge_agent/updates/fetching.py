@@ -16,7 +16,7 @@ from edge_agent.updates.process import make_job
 from edge_agent.updates.refreshing import Refreshing
 from edge_agent.updates.steps import Steps
 from edge_agent.updates.store import UpdateStore
-from edge_agent.updates.trust.job import Done, Failed, Fetched, Message, MetadataValid, Progress, Verified
+from edge_agent.updates.trust.job import Base, Done, Failed, Fetched, Message, MetadataValid, Progress, Verified, WholeInstead
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
 
@@ -81,6 +81,7 @@ class Fetching:
                 have=have,
                 budget=budget,
                 device=self._device_for(record.model, self._ledger),
+                base=None if have is not None else self._base(record.model),
             )
             fetch = self._trust.start(
                 job, lambda line: self._on_line(record, line), lambda text: self._on_fetch_end(record, text)
@@ -103,9 +104,13 @@ class Fetching:
             case Progress():
                 if policy.made_progress(self._fetched_before, line.fetched):
                     record.attempts = 1
-                record.fetched_bytes = max(record.fetched_bytes, line.fetched)
+                # A delta that is given up leaves its bytes behind: the whole file's count begins anew.
+                record.fetched_bytes = max(record.fetched_bytes, line.fetched) if line.delta == record.delta else line.fetched
+                record.delta = line.delta
                 self._count(line.received)
                 steps.changed()
+            case WholeInstead():
+                self._on_no_delta(record, line)
             case Fetched():
                 steps.move(record, Event.FETCHED)
             case Done():
@@ -131,6 +136,13 @@ class Fetching:
             steps.move(record, Event.ON_DISK, self._run_test)
         else:
             steps.retry(record, Failure(Reason.BUNDLE_INVALID, "the bundle on disk is gone"))
+
+    def _on_no_delta(self, record: UpdateRecord, line: WholeInstead) -> None:
+        text = f"the whole bundle is fetched: {line.detail}"
+        log.info("no delta", extra={"model": record.model, "release": record.release, "detail": line.detail})
+        if line.offered:
+            record.detail = text
+            self._steps.tell(record, text)
 
     def _on_failed(self, record: UpdateRecord, line: Failed) -> None:
         self._steps.end_step()
@@ -168,3 +180,9 @@ class Fetching:
         if kept is not None:
             return kept.digest
         return record.digest if self._holding.is_staged(record) else None
+
+    def _base(self, model: str) -> Base | None:
+        """The bundle that answers now: releases of one model are often much the same."""
+        installed = self._ledger.active.get(model)
+        path = None if installed is None else self._stage.folder(model, installed.digest)
+        return None if installed is None or path is None else Base(path=str(path), digest=installed.digest)

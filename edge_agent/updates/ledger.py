@@ -22,6 +22,8 @@ class UpdateRecord(Struct, kw_only=True):
     """Restarts in the middle of this update."""
     fetched_bytes: int = 0
     total_bytes: int = 0
+    delta: bool = False
+    """Whether `fetched_bytes` are of a delta."""
     version: str = ""
     digest: str = ""
     """From the signed metadata; empty before it was verified."""
@@ -62,6 +64,7 @@ class UpdateRecord(Struct, kw_only=True):
             attempts=self.attempts,
             fetched_bytes=self.fetched_bytes,
             total_bytes=self.total_bytes,
+            delta=self.delta,
             since=self.since,
             evidence=self.evidence,
             variant=self.variant,

@@ -15,8 +15,8 @@ from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates.conditions import EARLIEST
 from edge_agent.updates.ledger import Floors, UpdateRecord
 from edge_agent.updates.picking import Configured
-from edge_agent.updates.trust.job import Job, Message, decode_line, encode
-from fleet_contract.trust import METADATA_PATH, TARGETS_PATH
+from edge_agent.updates.trust.job import Base, Job, Message, decode_line, encode
+from fleet_contract.trust import DELTAS_PATH, METADATA_PATH, TARGETS_PATH
 
 MAX_LINE_BYTES: Final = 64 * 1024
 _INHERITED: Final = (
@@ -44,17 +44,20 @@ def make_job(
     have: str | None,
     budget: int | None = None,
     device: Configured | None = None,
+    base: Base | None = None,
 ) -> Job:
     """The job of fetching the record's release into `folder`; the token is read now. Raises OSError and ValueError.
 
-    `have`: digest of a bundle that is unpacked already. `budget`: bytes that may be received; None is no limit.
+    `have`: digest of a bundle that is unpacked already. `budget`: bytes that may be received; None is no limit. `base`: what a
+    delta may start from.
     """
     if settings.url is None or settings.root_file is None or settings.token_file is None:
         raise ValueError("updates.url, updates.root_file and updates.token_file are needed")
-    base = settings.url.rstrip("/")
+    url = settings.url.rstrip("/")
     return Job(
-        metadata_url=base + METADATA_PATH,
-        targets_url=base + TARGETS_PATH,
+        metadata_url=url + METADATA_PATH,
+        targets_url=url + TARGETS_PATH,
+        deltas_url=url + DELTAS_PATH,
         metadata_dir=str(folder / "metadata"),
         download_dir=str(folder / "download"),
         root_file=settings.root_file,
@@ -69,6 +72,7 @@ def make_job(
         max_bytes=settings.max_bundle_bytes,
         have=have,
         budget=budget,
+        base=base,
         keep_free=settings.keep_free,
         device=device or Configured(),
     )

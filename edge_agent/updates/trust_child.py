@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from tuf.api.metadata import TargetFile
 
 from edge_agent.updates.picking import Choice
 from edge_agent.updates.trust.configuration import fetch_configuration
-from edge_agent.updates.trust.download import check_bundle, fetch_bundle, find_complete
+from edge_agent.updates.trust.delta import DeltaMissing, fetch_by_delta
+from edge_agent.updates.trust.download import check_bundle, check_disk, clear_stale, fetch_bundle, find_complete
 from edge_agent.updates.trust.fetcher import TokenFetcher
 from edge_agent.updates.trust.job import (
+    Base,
     Done,
     Failed,
     Fetched,
@@ -27,11 +30,13 @@ from edge_agent.updates.trust.job import (
     MetadataValid,
     Progress,
     Verified,
+    WholeInstead,
     decode_job,
     encode,
 )
 from edge_agent.updates.trust.metadata import check_release, refresh
 from edge_agent.updates.trust.refusal import Refusal, judge
+from fleet_contract.delta import DeltaError
 from fleet_contract.reasons import Reason
 
 MEMORY_BYTES: Final = 1024**3
@@ -83,12 +88,16 @@ def run(job: Job, fetcher: TokenFetcher, tell: Callable[[Message], object]) -> D
             if final is not None:
                 tell(Fetched())
                 return Done(path=str(final), digest=digest, version=release.version, received=fetcher.received)
-            resumed = (folder / f"{target.hashes['sha256']}.part").exists()
+            sha256 = target.hashes["sha256"]
+            clear_stale(folder, sha256)
+            part = folder / f"{sha256}.part"
+            resumed = part.exists()
+            if job.base is None or resumed or not _by_delta(job, job.base, fetcher, target, tell):
 
-            def progress(have: int, total: int) -> None:
-                tell(Progress(fetched=have, total=total, received=fetcher.received))
+                def progress(have: int, total: int) -> None:
+                    tell(Progress(fetched=have, total=total, received=fetcher.received))
 
-            part = fetch_bundle(job, fetcher, facts.path, target, progress)
+                part = fetch_bundle(job, fetcher, facts.path, target, progress)
             tell(Fetched())
             final = check_bundle(job, part, target, release, resumed=resumed)
             return Done(path=str(final), digest=digest, version=release.version, received=fetcher.received)
@@ -98,6 +107,21 @@ def run(job: Job, fetcher: TokenFetcher, tell: Callable[[Message], object]) -> D
         raise
     except Exception as error:  # the child's boundary: every failure becomes one line with a reason code
         raise judge(error, what) from error
+
+
+def _by_delta(job: Job, base: Base, fetcher: TokenFetcher, target: TargetFile, tell: Callable[[Message], object]) -> bool:
+    """Whether the part file is whole now. Where it is not, the daemon was told why, and only the delta's bytes are lost."""
+    check_disk(job, Path(job.download_dir), target.length, 0)
+
+    def progress(have: int, total: int) -> None:
+        tell(Progress(fetched=have, total=total, received=fetcher.received, delta=True))
+
+    try:
+        fetch_by_delta(job, base, fetcher, target, progress)
+    except DeltaError as error:
+        tell(WholeInstead(detail=str(error), offered=not isinstance(error, DeltaMissing)))
+        return False
+    return True
 
 
 def _lock(folder: Path) -> int:

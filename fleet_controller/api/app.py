@@ -57,7 +57,7 @@ def create_app(services: Services) -> Litestar:
         ],
     )
     return Litestar(
-        [api, status.get_healthz, artifacts.download_metadata, artifacts.download_target],
+        [api, status.get_healthz, artifacts.download_metadata, artifacts.download_target, artifacts.download_delta],
         state=State({"services": services, "registry": services.registry, "enrolment": services.enrolment}),
         exception_handlers={Exception: answer},
         openapi_config=None,

@@ -1,4 +1,4 @@
-"""Downloads of the signed repository: metadata and bundles, in blocks, with Range so that a device can resume."""
+"""Downloads of the signed repository: metadata, bundles and deltas, in blocks, with Range so that a device can resume."""
 
 import re
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final
 from litestar import Request, Response, get
 from litestar.response import Stream
 
+from fleet_contract.delta import DELTA_SUFFIX
 from fleet_controller.api.access import needs_any_token
 from fleet_controller.api.errors import ApiError
 from fleet_controller.api.ranges import RangeNotSatisfiable, parse_range
@@ -37,6 +38,14 @@ def download_metadata(request: Request[Any, Any, Any], path: str) -> Response[An
 def download_target(request: Request[Any, Any, Any], path: str) -> Response[Any]:
     """A bundle, under its hash-prefixed name."""
     return _send(request, locate(request.app.state.registry.repository.folder / "targets", path))
+
+
+@get("/artifacts/deltas/{path:path}", guards=[needs_any_token], sync_to_thread=True)
+def download_delta(request: Request[Any, Any, Any], path: str) -> Response[Any]:
+    """What makes one bundle from another; not every pair has one."""
+    if not path.endswith(DELTA_SUFFIX):
+        raise ApiError(404, "not_found", "there is no such artifact")
+    return _send(request, locate(request.app.state.registry.deltas.folder, path))
 
 
 def _send(request: Request[Any, Any, Any], path: Path) -> Response[Any]:

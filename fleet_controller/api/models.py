@@ -43,13 +43,27 @@ def get_models(request: Ask) -> list[dict[str, Any]]:
 
 @get("/models/{model:str}", guards=[needs(Role.VIEWER)], sync_to_thread=True)
 def get_model(request: Ask, model: str) -> list[dict[str, Any]]:
-    """The releases of one model with their manifests."""
+    """The releases of one model with their manifests, and the deltas that lead to each."""
     with request.app.state.services.database.read() as connection:
         rows = list_releases(connection, model)
     if not rows:
         raise ApiError(404, "not_found", f"there is no model {model!r}; `fleet model list` shows what there is")
     floors = request.app.state.registry.repository.floors()
-    return [_view(row, floors) for row in rows]
+    deltas = request.app.state.registry.deltas.list()
+    return [_view(row, floors) | {"deltas": _deltas_to(row, rows, deltas)} for row in rows]
+
+
+def _deltas_to(row: ReleaseRow, rows: list[ReleaseRow], deltas: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+    """The releases that a delta leads to this one from, with the variant that it is of and the delta's size."""
+    found = []
+    for variant in row.variants:
+        bases = deltas.get(variant["digest"].removeprefix("sha256:"), {})
+        for item in rows:
+            for each in item.variants:
+                size = bases.get(each["digest"].removeprefix("sha256:"))
+                if size is not None:
+                    found.append({"from": item.release, "variant": variant["variant"], "bytes": size})
+    return found
 
 
 @put("/uploads/{sha256:str}", guards=[needs(Role.OPERATOR)], request_max_body_size=MAX_BUNDLE_BYTES)

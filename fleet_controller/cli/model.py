@@ -144,6 +144,11 @@ def _render_one(releases: list[dict[str, Any]]) -> Any:
     facts += [("inputs", ", ".join(f"{each['name']} {each.get('unit') or ''}".strip() for each in manifest.get("inputs", ())))]
     facts += [("labels", ", ".join(manifest.get("labels", ())))]
     facts += [(key, value) for key, value in manifest.get("metrics", {}).items()]
+    deltas = [
+        f"from release {each['from']}{' ' + each['variant'] if each['variant'] else ''}: {size(each['bytes'])}"
+        for each in newest["deltas"]
+    ]
+    facts += [("deltas", ", ".join(deltas))]
     title = (f"{newest['model']} {newest['version']} (release {newest['release']})", "")
     parts = [_render_list(releases), table(title, [row for row in facts if row[1] not in (None, "")])]
     if len(newest["variants"]) > 1:

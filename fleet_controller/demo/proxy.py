@@ -1,8 +1,11 @@
 """A TCP proxy in this process that can be cut, held, slowed and restored: how the demo and the tests take a network away."""
 
 import contextlib
+import fcntl
 import select
 import socket
+import sys
+import termios
 import threading
 import time
 from enum import Enum, auto
@@ -12,6 +15,9 @@ _CHUNK: Final = 65536
 _SLOW_CHUNK: Final = 512
 _BEFORE_RESET: Final = 0.02
 """Seconds in which the part that was forwarded reaches its reader: a reset may overtake it."""
+
+
+_DRAIN: Final = 5.0
 
 
 class _State(Enum):
@@ -161,6 +167,10 @@ class Proxy:
             each.close()
 
     def _reset_pair(self, sock: socket.socket, other: socket.socket) -> None:
+        # A reset throws away what waits to be sent, and a reader that is slow has let much of it wait.
+        end = time.monotonic() + _DRAIN
+        while _unsent(other) and time.monotonic() < end:
+            time.sleep(0.001)
         time.sleep(_BEFORE_RESET)
         for each in (sock, other):
             self._forget(each)
@@ -181,3 +191,8 @@ class Proxy:
         with contextlib.suppress(OSError):  # already gone
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock.close()
+
+
+def _unsent(sock: socket.socket) -> int:
+    """Bytes that the other end's kernel has not acknowledged yet."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)

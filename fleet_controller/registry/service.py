@@ -11,6 +11,7 @@ import msgspec
 
 from fleet_contract.bundle import BundleError
 from fleet_controller.registry.bundles import measure_bundle
+from fleet_controller.registry.deltas import Deltas
 from fleet_controller.registry.keys import open_folder, read_passphrase
 from fleet_controller.registry.publication import PublishedRelease
 from fleet_controller.registry.repository import Repository, SignedChange
@@ -31,6 +32,9 @@ class Registry:
         self.uploads = uploads
         self._database = database
         self._clock = clock
+        self.deltas = Deltas(
+            repository.folder, releases=repository.releases, floors=repository.floors, file_of=repository.target_file
+        )
 
     def publish(self, signed: bytes, bundles: Sequence[Path], operator: str) -> ReleaseRow:
         """Take in one release, with a bundle for each of its variants.
@@ -43,6 +47,7 @@ class Registry:
             add_release(connection, row)
             details: dict[str, Any] = {"release": row.release, "version": row.version, "digest": row.digest}
             record_action(connection, self._clock(), operator, "model.add", row.model, details)
+        self.deltas.published()
         return row
 
     def revoke(self, signed: bytes, operator: str) -> tuple[str, int]:
@@ -50,6 +55,7 @@ class Registry:
         model, floor = self.repository.revoke(signed)
         with self._database.write() as connection:
             record_action(connection, self._clock(), operator, "model.revoke", model, {"floor": floor})
+        self.deltas.published()
         log.info("releases revoked", extra={"model": model, "floor": floor})
         return model, floor
 

@@ -20,30 +20,41 @@ from fleet_contract.trust import Release, find_contradiction
 PROGRESS_INTERVAL: Final = 0.5
 """Seconds between two progress lines."""
 
+FILES: Final = frozenset({".part", ".tar", ".delta", ".patched"})
+
 Tell = Callable[[int, int], object]
+
+
+def clear_stale(folder: Path, sha256: str) -> None:
+    """Remove other downloads' files: one bundle at a time."""
+    for path in folder.iterdir():
+        if path.suffix in FILES and not path.name.startswith(sha256):
+            path.unlink()
+
+
+def check_disk(job: Job, folder: Path, length: int, have: int) -> None:
+    """Raises Refusal where a bundle of `length` bytes, of which `have` are there, does not fit."""
+    # The unpacked bundle needs the same again. Older bundles stay until the new one is committed.
+    needed = 2 * length - have + job.keep_free
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        text = f"{needed} bytes are needed, of which {job.keep_free} are left to others, and {free} are free"
+        raise Refusal(Reason.DISK_FULL, text, temporary=True)
 
 
 def fetch_bundle(job: Job, fetcher: TokenFetcher, path: str, target: TargetFile, tell: Tell) -> Path:
     """Fetch all bytes of a signed target; returns the complete part file, its hash not yet checked.
 
-    `tell(fetched, total)` reports progress. Other downloads' files in the folder are removed: one bundle at a time.
-    Raises Refusal, DownloadError and OSError; what was fetched stays for the next attempt.
+    `tell(fetched, total)` reports progress. Raises Refusal, DownloadError and OSError; what was fetched stays for the next
+    attempt.
     """
     folder = Path(job.download_dir)
     part = folder / f"{target.hashes['sha256']}.part"
-    for stale in (*folder.glob("*.part"), *folder.glob("*.tar")):
-        if stale.stem != part.stem:
-            stale.unlink()
     have = part.stat().st_size if part.exists() else 0
     if have > target.length:
         part.unlink()
         have = 0
-    # The unpacked bundle needs the same again. Older bundles stay until the new one is committed.
-    needed = 2 * target.length - have + job.keep_free
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        text = f"{needed} bytes are needed, of which {job.keep_free} are left to others, and {free} are free"
-        raise Refusal(Reason.DISK_FULL, text, temporary=True)
+    check_disk(job, folder, target.length, have)
     fetcher.check_budget(target.length - have)
     if have < target.length:
         fetch_file(part, fetcher, job.targets_url.rstrip("/") + "/" + path, target.length, target.length, tell)
@@ -61,12 +72,13 @@ def fetch_file(part: Path, fetcher: TokenFetcher, url: str, length: int | None, 
     try:
         body = fetcher.open_from(url, have)
     except DownloadHTTPError as error:
-        if error.status_code == 416:  # the server has fewer bytes than the part file: it is no part of this file
+        if error.status_code == 416 and have:  # the server has fewer bytes than the part file: it is no part of this file
             part.unlink(missing_ok=True)
             raise DownloadError("the server does not have the bytes to resume from") from error
         raise
     try:
         total = _agree(url, length, limit, body.total)
+        fetcher.check_budget(total - have)
         fetched = _write(part, body, have, total, tell)
     except Refusal:
         part.unlink(missing_ok=True)

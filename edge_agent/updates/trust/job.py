@@ -8,6 +8,13 @@ from fleet_contract.configuration import DesiredConfiguration
 from fleet_contract.reasons import Reason
 
 
+class Base(Struct, frozen=True, kw_only=True):
+    """A bundle on this device that a delta may start from; it is only read."""
+
+    path: str
+    digest: str
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """One release, or one revision of a configuration, to fetch and verify; or the metadata alone to bring up to date.
 
@@ -40,6 +47,9 @@ class Job(Struct, frozen=True, kw_only=True):
     """Bytes that may be received; None is no limit."""
     keep_free: int = 0
     """Bytes of the disk that are left to others."""
+    deltas_url: str = ""
+    base: Base | None = None
+    """None: the whole file is fetched."""
     have: str | None = None
     """Digest of a bundle of this release that is unpacked already: then only the metadata is checked."""
     device: Configured = Configured()
@@ -78,13 +88,21 @@ class Verified(Line, frozen=True, tag="verified"):
     """Every other one, to why not."""
 
 
+class WholeInstead(Line, frozen=True, tag="whole"):
+    """There is no way by a delta, so the whole file is fetched. `offered`: there was one, but it was of no use."""
+
+    detail: str
+    offered: bool
+
+
 class Progress(Line, frozen=True, tag="progress"):
-    """Bytes of the bundle so far."""
+    """Bytes of the bundle so far, or of the delta to it."""
 
     fetched: int
     total: int
     received: int = 0
     """What this child has taken from the network so far, metadata and what was of no use included."""
+    delta: bool = False
 
 
 class Fetched(Line, frozen=True, tag="fetched"):
@@ -118,7 +136,7 @@ class Failed(Line, frozen=True, tag="error"):
     """Reason `data_budget`: bytes that would have to be received, where that is known."""
 
 
-Message = MetadataValid | Verified | Progress | Fetched | Done | Failed
+Message = MetadataValid | Verified | WholeInstead | Progress | Fetched | Done | Failed
 
 _job_decoder = msgspec.json.Decoder(Job)
 _line_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)

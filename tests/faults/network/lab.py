@@ -23,7 +23,7 @@ from securesystemslib.signer import CryptoSigner
 from edge_agent.loop import Loop
 from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.trust.job import Done, Failed, Job, Message
-from fleet_contract.trust import METADATA_PATH, TARGETS_PATH
+from fleet_contract.trust import DELTAS_PATH, METADATA_PATH, TARGETS_PATH
 from fleet_controller.founding import Founding, found
 from fleet_controller.registry.bundles import build_bundle, measure_bundle
 from fleet_controller.registry.publication import next_release, with_release
@@ -47,7 +47,7 @@ licence = "CC0-1.0"
 inputs = [{{ name = "t" }}]
 features = [{{ op = "last", input = "t" }}]
 input_tensor = {{ name = "x", dtype = "float32", shape = [-1, 1] }}
-output_tensor = {{ name = "y", dtype = "float32", shape = [-1, 1] }}
+output_tensor = {{ name = "y", dtype = "float32", shape = [-1, 1], unit = "Cel" }}
 """
 
 
@@ -218,6 +218,10 @@ class Liar(ThreadingHTTPServer):
         """The ranges asked of bundles."""
         return [wanted for path, wanted in self.asked if path.startswith(TARGETS_PATH)]
 
+    def deltas(self) -> list[str | None]:
+        """The ranges asked of deltas."""
+        return [wanted for path, wanted in self.asked if path.startswith(DELTAS_PATH)]
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # the child hangs up in the middle of most answers here
 
@@ -270,6 +274,7 @@ class Device:
         values: dict[str, Any] = {
             "metadata_url": self.base + METADATA_PATH,
             "targets_url": self.base + TARGETS_PATH,
+            "deltas_url": self.base + DELTAS_PATH,
             "metadata_dir": str(self.folder / "metadata"),
             "download_dir": str(self.folder / "download"),
             "root_file": str(self.folder / "root.json"),

@@ -1,6 +1,8 @@
 import hashlib
 import http.client
+import random
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,8 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import Metadata, Targets
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from fleet_contract.trust import METADATA_PATH, TARGETS_PATH, parse_release
+from fleet_contract.delta import delta_name
+from fleet_contract.trust import DELTAS_PATH, METADATA_PATH, TARGETS_PATH, parse_release
 from fleet_controller.registry.bundles import build_bundle, measure_bundle
 from fleet_controller.registry.publication import next_release, with_release
 
@@ -89,6 +92,33 @@ def test_a_download_can_be_resumed_with_range(served, device, published) -> None
         assert client.get(_url(release), headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
 
 
+def test_a_delta_is_made_after_a_publication_shown_and_served_with_range(
+    served, device, model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    content = random.Random(1).randbytes(500_000)
+    digests = []
+    for version, weights in (("1.0.0", content), ("1.1.0", content[:-9] + b"tuned")):
+        bundle = tmp_path / f"{version}.tar"
+        build_bundle(model_folder("tuned", version, weights), bundle)
+        digests.append(served.fleet_json("model", "add", bundle, "--key", served.release_key)["digest"])
+    end = time.monotonic() + 60
+    while not (deltas := served.fleet_json("model", "show", "tuned")[-1]["deltas"]):
+        assert time.monotonic() < end
+    assert deltas[0]["from"] == 1
+    assert 0 < deltas[0]["bytes"] < 5_000
+    assert "from release 1" in served.fleet("model", "show", "tuned").stdout
+    url = DELTAS_PATH + delta_name(*digests)
+    with served.client(device["token"]) as client:
+        whole = client.get(url)
+        assert (whole.status_code, len(whole.content)) == (200, deltas[0]["bytes"])
+        rest = client.get(url, headers={"Range": "bytes=100-"})
+        assert (rest.status_code, rest.content) == (206, whole.content[100:])
+        assert client.get(DELTAS_PATH + delta_name(digests[1], digests[0])).status_code == 404
+        assert client.get(url.replace(".delta", ".none")).status_code == 404
+    with served.client("wrong") as client:
+        assert client.get(url).status_code == 401
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -107,7 +137,7 @@ def test_a_download_can_be_resumed_with_range(served, device, published) -> None
 def test_no_path_leads_out_of_the_repository(served, path: str) -> None:
     # http.client sends the path as it is, where other clients would tidy it up.
     place = urlparse(served.url)
-    for base in (METADATA_PATH, TARGETS_PATH):
+    for base in (METADATA_PATH, TARGETS_PATH, DELTAS_PATH):
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
         connection.request("GET", base + path, headers={"Authorization": f"Bearer {served.token}"})
         answer = connection.getresponse()
