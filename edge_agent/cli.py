@@ -48,6 +48,8 @@ _EXAMPLES: Final = {
     "bench": "edge-agent bench frost\nedge-agent bench frost-2.0.0.tar --threads 2 --batch 16 --seconds 30 -o json",
     "tune": "edge-agent tune frost\nedge-agent tune frost --variant frost-2.0.0-int8.tar --seconds 120\n"
     "edge-agent tune frost-2.0.0.tar --dry-run -o json",
+    "updates": "edge-agent updates log\nedge-agent updates hold frost --why 'the harvest is on'\n"
+    "edge-agent updates release frost",
     "status": "edge-agent status\nedge-agent status -o json",
 }
 
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--socket", metavar="PATH", help="the control socket (default: the configuration's)")
     _add_output(status)
     _add_deadletter(add("deadletter", "look at messages that could not be read, and take them in again", _deadletter))
+    _add_updates(add("updates", "the log of each model's updates, and a hold that keeps them waiting", _updates))
     version = add("version", "print the version", _version, config=False)
     _add_output(version)
     return parser
@@ -187,6 +190,19 @@ def _add_deadletter(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("numbers", nargs="*", metavar="NUMBER", help="such as 3 or 5-9")
         action.add_argument("--all", action="store_true", help="all letters that there are now")
+    for action in actions.choices.values():
+        _add_output(action)
+
+
+def _add_updates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--socket", metavar="PATH", help="the control socket (default: the configuration's)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("log", help="the newest moves of each model, oldest first")
+    hold = actions.add_parser("hold", help="let no update of the model, or of any, go on; it outlives restarts")
+    hold.add_argument("--why", metavar="TEXT", help="shown with each update that waits")
+    release = actions.add_parser("release", help="end the model's hold, or every one")
+    for action in (hold, release):
+        action.add_argument("model", nargs="?", metavar="MODEL", help="default: all")
     for action in actions.choices.values():
         _add_output(action)
 
@@ -338,6 +354,12 @@ def _deadletter(options: argparse.Namespace) -> int:
     from edge_agent.deadletter_command import run_deadletter
 
     return run_deadletter(options, Path(options.socket or load_settings(options.config).control_socket))
+
+
+def _updates(options: argparse.Namespace) -> int:
+    from edge_agent.updates_command import run_updates
+
+    return run_updates(options, Path(options.socket or load_settings(options.config).control_socket))
 
 
 def _version(options: argparse.Namespace) -> int:

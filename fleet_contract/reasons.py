@@ -121,6 +121,19 @@ class Reason(StrEnum):
     CONTRADICTORY = "contradictory"
 
 
+HOLDS: Final = frozenset(
+    {
+        Reason.HELD,
+        Reason.OUTSIDE_WINDOW,
+        Reason.CLOCK_BEHIND,
+        Reason.BATTERY_LOW,
+        Reason.TOO_WARM,
+        Reason.METERED_LINK,
+        Reason.DATA_BUDGET,
+    }
+)
+"""An update that waits for one of these has not failed."""
+
 MEANING: Final[dict[Reason, str]] = {
     Reason.HELD: "An operator holds the device's updates, or the model's; `update-release` lets them go on.",
     Reason.OUTSIDE_WINDOW: "No maintenance window is open; the update goes on in the next one.",

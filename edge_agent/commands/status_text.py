@@ -5,6 +5,7 @@ from typing import Any
 from edge_agent.commands.text_table import text_table
 from fleet_contract.drift_text import describe_drift
 from fleet_contract.evidence_text import describe_evidence
+from fleet_contract.progress_text import describe_progress
 from fleet_contract.trust_report import describe_trust
 from fleet_contract.variant_text import describe_choice
 
@@ -59,12 +60,28 @@ def render(status: dict[str, Any]) -> str:
                 str(item["release"]),
                 item["state"],
                 item["reason"] or "",
-                "; ".join(filter(None, (item["detail"], describe_choice(item), describe_evidence(item.get("evidence"))))),
+                "; ".join(filter(None, _told(item))),
             )
             for item in status["updates"]
         ]
         lines += ["", text_table(("UPDATE OF", "RELEASE", "STATE", "REASON", "DETAIL"), rows)]
+    lines += _holds(status)
     return "\n".join(lines)
+
+
+def _told(item: dict[str, Any]) -> tuple[str | None, ...]:
+    return item["detail"], describe_progress(item), describe_choice(item), describe_evidence(item.get("evidence"))
+
+
+def _holds(status: dict[str, Any]) -> list[str]:
+    lines = []
+    if status.get("update_holds"):
+        names = ", ".join("all models" if item == "*" else item for item in status["update_holds"])
+        lines.append(f"updates are held: {names} (edge-agent updates release)")
+    if status.get("update_budget_bytes") is not None:
+        fetched, budget = status["update_bytes"], status["update_budget_bytes"]
+        lines.append(f"updates have fetched {fetched / 1e6:.1f} of {budget / 1e6:.1f} MB this month")
+    return lines
 
 
 def _model(item: dict[str, Any]) -> tuple[str, ...]:

@@ -28,19 +28,6 @@ EARLIEST: Final = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
 DEVICE: Final = "*"
 """Stands for all models in an operator's hold."""
 
-HOLDS: Final = frozenset(
-    {
-        Reason.HELD,
-        Reason.OUTSIDE_WINDOW,
-        Reason.CLOCK_BEHIND,
-        Reason.BATTERY_LOW,
-        Reason.TOO_WARM,
-        Reason.METERED_LINK,
-        Reason.DATA_BUDGET,
-    }
-)
-"""Reasons for which an update waits without having failed."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:

@@ -19,7 +19,7 @@ from edge_agent.loop import Loop, Timer
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import history, policy
 from edge_agent.updates.active import ActiveModels
-from edge_agent.updates.conditions import EARLIEST, HOLDS, Surroundings
+from edge_agent.updates.conditions import EARLIEST, Surroundings
 from edge_agent.updates.fetching import Fetching
 from edge_agent.updates.holding import Holding
 from edge_agent.updates.ledger import Floors, Installed, Ledger, Move, UpdateRecord
@@ -36,7 +36,7 @@ from edge_agent.updates.trying import TRIED, Trying
 from edge_agent.updates.watching import LOOK, Watching
 from fleet_contract.messages import Desired, NoteKind, UpdateReport
 from fleet_contract.messages import UpdateState as State
-from fleet_contract.reasons import Reason
+from fleet_contract.reasons import HOLDS, Reason
 from fleet_contract.trust_report import TrustReport
 
 log = logging.getLogger(__name__)

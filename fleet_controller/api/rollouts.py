@@ -47,7 +47,11 @@ def to_view(view: RolloutView) -> dict[str, Any]:
     members = []
     for member in view.members:
         times = {name: iso(getattr(member, name)) for name in ("assigned", "attested", "healthy_since")}
-        more = {"meaning": _meaning(member.reason), "drift": view.drift.get(member.device)}
+        more = {
+            "meaning": _meaning(member.reason),
+            "drift": view.drift.get(member.device),
+            "progress": view.progress.get(member.device),
+        }
         members.append(msgspec.to_builtins(asdict(member)) | times | more)
     return _summary(view.rollout) | {"members": members}
 

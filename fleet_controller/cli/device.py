@@ -183,11 +183,24 @@ def _written(health: dict[str, Any]) -> str | None:
     return f"{size(total)}, {size(round(each))} per event" if each is not None else size(total)
 
 
+def _fetched(health: dict[str, Any]) -> str | None:
+    got, budget = health.get("update_bytes"), health.get("update_budget_bytes")
+    if got is None:
+        return None
+    return f"{size(got)} this month" + (f" of {size(budget)}" if budget is not None else "")
+
+
+def _clock(health: dict[str, Any]) -> str | None:
+    behind = health.get("clock_behind_s")
+    return None if behind is None else f"not believed: {behind:g} s before the last time seen"
+
+
 def _render_one(device: dict[str, Any]) -> Any:
     from rich.console import Group
 
     from fleet_contract.drift_text import describe_drift
     from fleet_contract.evidence_text import describe_evidence
+    from fleet_contract.progress_text import describe_progress
     from fleet_contract.reasons import MEANING
     from fleet_contract.trust_report import describe_trust
     from fleet_contract.variant_text import describe_choice
@@ -205,6 +218,7 @@ def _render_one(device: dict[str, Any]) -> Any:
         ("memory", size(hardware.get("memory_bytes"))),
         ("desired", ", ".join(f"{each['model']} r{each['release']}" for each in device["desired"]["models"])),
         *(("trust", phrase) for phrase in describe_trust(reported.get("trust"))),
+        ("updates held", ", ".join("all" if item == "*" else item for item in reported.get("holds", ())) or None),
         ("revision", f"{reported.get('revision', 0)} of {device['desired']['revision']}"),
     ]
     if health:
@@ -215,6 +229,8 @@ def _render_one(device: dict[str, Any]) -> Any:
             ("outbox", f"{health['outbox_rows']} rows, {size(health['outbox_bytes'])}"),
             ("disk free", size(health["disk_free_bytes"])),
             ("written", _written(health)),
+            ("updates fetched", _fetched(health)),
+            ("clock", _clock(health)),
         ]
     parts = [table((device["device"], ""), facts)]
     models = [
@@ -230,13 +246,15 @@ def _render_one(device: dict[str, Any]) -> Any:
             each["state"],
             each.get("reason"),
             _explain(each, meanings),
+            describe_progress(each),
             "; ".join(filter(None, (describe_choice(each), describe_evidence(each.get("evidence"))))),
             age(each["since"]),
         )
         for each in reported.get("updates", ())
     ]
     if updates:
-        parts.append(table(("model", "release", "state", "reason", "meaning", "how it does", "for"), updates, "updates"))
+        columns = ("model", "release", "state", "reason", "meaning", "progress", "how it does", "for")
+        parts.append(table(columns, updates, "updates"))
     measured = [
         (
             each["model"],

@@ -142,6 +142,7 @@ def render_rollout(rollout: dict[str, Any]) -> Any:
             each["device"],
             each["wave"] + 1,
             each["state"],
+            each["progress"],
             each["reason"],
             " ".join(filter(None, (each["meaning"], each["detail"], describe_choice(each.get("choice") or {})))),
             _before(each),
@@ -151,7 +152,7 @@ def render_rollout(rollout: dict[str, Any]) -> Any:
     ]
     return Group(
         table((head, ""), [row for row in facts if row[1] is not None]),
-        table(("device", "wave", "state", "reason", "meaning", "before", "drift"), members),
+        table(("device", "wave", "state", "update", "reason", "meaning", "before", "drift"), members),
     )
 
 

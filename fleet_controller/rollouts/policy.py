@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from fleet_contract.messages import UpdateState
+from fleet_contract.reasons import HOLDS
 from fleet_controller.rollouts.machine import FAILED, DeviceState
 from fleet_controller.settings import OnFailure
 
@@ -203,11 +204,23 @@ def judge(target: Target, plan: Plan, member: Member, evidence: Evidence, now: f
     if evidence.running_release == target.release:
         signed = " or ".join(sorted(target.digests))
         return _lost(member, GateReason.DIGEST_MISMATCH, f"it attests {evidence.running_digest}, signed is {signed}")
+    if member.state is not DeviceState.LOST and evidence.online and _waits(target, evidence):
+        # It has not failed: what it waits for may take longer than the time-out, which begins anew behind it.
+        half = plan.timeout > 0 and member.assigned is not None and now - member.assigned > plan.timeout / 2
+        return replace(
+            member,
+            state=DeviceState.ASSIGNED,
+            reason=evidence.update_reason,
+            detail=evidence.update_detail,
+            assigned=now if half else member.assigned,
+            attested=None,
+            healthy_since=None,
+        )
     if plan.timeout > 0 and member.assigned is not None and now - member.assigned > plan.timeout:
         return _lost(member, GateReason.ATTESTATION_TIMEOUT, f"it has not attested the release within {plan.timeout:g} s")
     if member.state is DeviceState.LOST:
         return member
-    return replace(member, state=DeviceState.ASSIGNED, attested=None, healthy_since=None)
+    return replace(member, state=DeviceState.ASSIGNED, reason=None, detail=None, attested=None, healthy_since=None)
 
 
 def _has_drifted(target: Target, plan: Plan, evidence: Evidence, attested: float) -> bool:
@@ -240,6 +253,12 @@ def retried(member: Member, now: float) -> Member:
 
 def _passed(plan: Plan, member: Member, now: float) -> bool:
     return member.state is DeviceState.HEALTHY and member.healthy_since is not None and now - member.healthy_since >= plan.soak
+
+
+def _waits(target: Target, evidence: Evidence) -> bool:
+    """Whether the device says that a condition of its own holds this update back."""
+    waiting = evidence.update_release == target.release and evidence.update_state is UpdateState.WAITING
+    return waiting and evidence.update_reason in HOLDS
 
 
 def _refused(target: Target, member: Member, evidence: Evidence) -> bool:

@@ -46,6 +46,8 @@ class RolloutView:
     members: tuple[Member, ...]
     drift: Mapping[str, float] = field(default_factory=dict)
     """Device to the PSI of its answers with this release, where it is known."""
+    progress: Mapping[str, str] = field(default_factory=dict)
+    """How far the update is, by device; only of those that say."""
 
 
 class Rollouts:
@@ -191,13 +193,14 @@ class Rollouts:
         if rollout is None:
             raise NotFound(f"there is no rollout {number}; `fleet rollout list` shows what there is")
         members = tuple(store.members(connection, number))
-        known = store.evidence(connection, rollout.kind, rollout.model, [member.device for member in members])
+        names = [member.device for member in members]
         drift = {
             device: each.drift
-            for device, each in known.items()
+            for device, each in store.evidence(connection, rollout.kind, rollout.model, names).items()
             if each.drift is not None and each.health_release == rollout.release
         }
-        return RolloutView(rollout=rollout, members=members, drift=drift)
+        progress = store.progress(connection, rollout.model, rollout.release, names) if rollout.kind is Kind.MODEL else {}
+        return RolloutView(rollout=rollout, members=members, drift=drift, progress=progress)
 
     def select(self, connection: Connection, kind: Kind, model: str, selection: Selection) -> list[str]:
         """The selected devices, those that are online first. Raises NotFound, and Conflict where a rollout holds one."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from fleet_contract.messages import UpdateState
+from fleet_contract.progress_text import describe_progress
 from fleet_controller.rollouts.machine import ACTIVE, DeviceState, RolloutState
 from fleet_controller.rollouts.policy import Evidence, Kind, Member, Plan, Target
 from fleet_controller.settings import OnFailure
@@ -80,6 +81,12 @@ class _Update(Struct):
     variant: str | None = None
     picked: str | None = None
     not_picked: dict[str, str] = msgspec.field(default_factory=dict)
+    until: str | None = None
+    attempts: int = 0
+    fetched_bytes: int = 0
+    total_bytes: int = 0
+    inputs: int = 0
+    inputs_wanted: int = 0
 
 
 class _Configuration(Struct):
@@ -304,6 +311,19 @@ def _evidence_of_configuration(connection: Connection, name: str, names: Sequenc
             errors=sum(item.errors for item in work),
             restarts=sum(item.restarts for item in work),
         )
+    return found
+
+
+def progress(connection: Connection, model: str, release: int, names: Sequence[str]) -> dict[str, str]:
+    """How far the update to this release is, by device, in a few words; only of those that say."""
+    found = {}
+    for (device, channel), slot in read_slots(connection, names).items():
+        if channel == Channel.REPORTED:
+            updates = _read(slot.payload, _Reported).updates
+            update = next((item for item in updates if item.model == model and item.release == release), None)
+            if update is not None:
+                text = describe_progress(msgspec.to_builtins(update))
+                found[device] = f"{update.state} {text}".strip()
     return found
 
 

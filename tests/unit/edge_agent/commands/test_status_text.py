@@ -98,3 +98,20 @@ def test_what_has_drifted_is_one_line_for_each_model_that_counts() -> None:
     health["models"] = [{"model": "leak", "drift": far}, {"model": "old", "drift": None}]
     lines = [line for line in render(status(health=health)).splitlines() if line.startswith("drift")]
     assert lines == ["drift     leak: drifted: input.flow (PSI 1.20); of 600 inputs"]
+
+
+def test_what_updates_wait_for_and_how_far_they_are_is_shown() -> None:
+    update = {"model": "frost", "release": 2, "state": "waiting", "reason": "outside_window", "detail": "later"}
+    lines = render(
+        status(
+            updates=[update | {"until": "2026-11-26T02:00:00Z"}],
+            update_holds=["*"],
+            update_bytes=1_500_000,
+            update_budget_bytes=2_000_000,
+        )
+    ).splitlines()
+    assert " ".join(lines[-3].split()) == "frost 2 waiting outside_window later; until 2026-11-26T02:00:00Z"
+    assert lines[-2:] == [
+        "updates are held: all models (edge-agent updates release)",
+        "updates have fetched 1.5 of 2.0 MB this month",
+    ]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_contract.messages import UpdateState
+from fleet_contract.reasons import Reason
 from fleet_controller.rollouts.machine import DeviceState
 from fleet_controller.rollouts.policy import (
     Evidence,
@@ -227,3 +228,28 @@ def test_whatever_the_evidence_waves_start_one_by_one_and_a_failed_device_stops_
         if isinstance(decision, Finish):
             assert passed == {member.device for member in members}
             return
+
+
+def test_a_device_that_waits_for_a_window_is_not_lost_and_has_its_time_behind_it() -> None:
+    waits = Evidence(
+        online=True,
+        revision=5,
+        update_release=2,
+        update_state=UpdateState.WAITING,
+        update_reason=Reason.OUTSIDE_WINDOW,
+        update_detail="at two",
+    )
+    early = judge(TARGET, PLAN, TOLD, waits, 1200.0)
+    assert (early.state, early.reason, early.detail, early.assigned) == (
+        DeviceState.ASSIGNED,
+        Reason.OUTSIDE_WINDOW,
+        "at two",
+        1000.0,
+    )
+    late = judge(TARGET, PLAN, early, waits, 5000.0)
+    assert (late.state, late.assigned) == (DeviceState.ASSIGNED, 5000.0)
+    begun = judge(TARGET, PLAN, late, replace(waits, update_state=UpdateState.FETCHING, update_reason=None), 5001.0)
+    assert (begun.reason, begun.detail) == (None, None)
+    assert judge(TARGET, PLAN, late, replace(waits, online=False), 5601.0).state is DeviceState.LOST
+    failing = replace(waits, update_reason=Reason.DOWNLOAD_FAILED)
+    assert judge(TARGET, PLAN, TOLD, failing, 1601.0).state is DeviceState.LOST
