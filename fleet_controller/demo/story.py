@@ -23,6 +23,8 @@ LOOK_SECONDS: Final = 1.5
 """Between two looks at the outboxes while the link is cut."""
 QUIET_SECONDS: Final = 4.0
 """How long the database must not grow at the end, with every outbox empty."""
+FETCHED: Final = ("staging", "testing", "activating", "probation")
+"""States in which an update needs the network no more."""
 CALM_SECONDS: Final = 6.0
 """How long each version is watched before the next step."""
 BROKEN, TAMPERED, UNSURE = "3.0.0", "4.0.0", "5.0.0"
@@ -123,11 +125,11 @@ class Story:
         release = self._publish(model, UNSURE)
         number = world.operator.start_rollout(model, site, canary=1, soak=SOAK, shadow=False)
         self._progress.saw(f"version 5 is on its way to {CANARY}, without a shadow before: its golden samples are met")
-        self._await(f"{CANARY} answers with version 5", lambda: self._stands(device, release, "probation"), ROLLOUT_TIMEOUT)
+        self._await(f"{CANARY} has fetched version 5", lambda: self._stands(device, release, *FETCHED), ROLLOUT_TIMEOUT)
         for link in world.canary_links:
             link.cut()
         began = time.time()
-        self._progress.saw(f"{CANARY} answers with version 5 and watches it; its link to the fleet is cut")
+        self._progress.saw(f"{CANARY} has fetched version 5; its link to the fleet is cut")
         self._await(f"{CANARY} takes it back by itself", lambda: self._stands(device, release, "rolled_back"), ROLLOUT_TIMEOUT)
         status = world.agent_status(device) or {}
         if status.get("links", {}).get("fleet", True):
@@ -161,14 +163,14 @@ class Story:
         world.operator.return_rollout(number)
         self._await("every device attests version 2 again", lambda: self._all(self._attests_second), START_TIMEOUT)
 
-    def _stands(self, device: Device, release: dict[str, Any], state: str) -> bool:
-        """Whether the device itself says that its update to the release is in this state."""
+    def _stands(self, device: Device, release: dict[str, Any], *states: str) -> bool:
+        """Whether the device itself says that its update to the release is in one of these states."""
         update = _update_of(self._world.agent_status(device) or {}, release["model"])
         if update.get("release") != release["release"]:
             return False
         if update["state"] in ("rejected", "committed"):
             raise DemoError(f"{device.name}: {release['model']} {release['version']} is {update['state']}: {update['detail']}")
-        return bool(update["state"] == state)
+        return update["state"] in states
 
     def _cut_link(self) -> None:
         world = self._world
