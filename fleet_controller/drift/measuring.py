@@ -14,7 +14,7 @@ from fleet_controller.drift.merging import FEWEST, Interval, Merged, find_drift
 from fleet_controller.store.tables import health
 
 MOST_MESSAGES: Final = 200_000
-"""That are read for one answer, the newest first; a second or two."""
+"""That are read for one answer, the newest first: two or three seconds."""
 _PORTION: Final = 1000
 
 

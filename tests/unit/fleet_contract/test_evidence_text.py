@@ -24,6 +24,7 @@ from fleet_contract.messages import Evidence, Figures
             "40 inputs, 75% agree, 2 without scores, p95 41.2 ms (was 20), confidence 0.5 (was 0.91)",
         ),
         (Evidence(candidate=Figures(crashes=1)), "0 inputs, 1 crashes"),
+        (Evidence(candidate=Figures(drift=2.5), incumbent=Figures(drift=0.0)), "0 inputs, drift 2.5 (was 0)"),
     ],
 )
 def test_evidence_is_one_line_beside_the_incumbents_figures(evidence: Evidence | None, text: str) -> None:

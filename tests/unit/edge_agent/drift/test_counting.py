@@ -9,6 +9,7 @@ import pytest
 
 from edge_agent.drift.counting import MOST_OF_A_BATCH, MOST_SENT, ONE_TEXT_IN, Counting
 from edge_agent.inference.answers import Failure, ModelInput
+from fleet_contract.baseline import fingerprint
 from fleet_contract.drift import Limits, ModelDrift, merge_counts
 from fleet_contract.manifest import InputKind, Manifest, Runtime, Tensor, WindowInput
 from fleet_contract.messages import Figures
@@ -113,6 +114,14 @@ def test_missing_values_nan_and_inputs_that_are_not_there_are_missing() -> None:
     made = counting()
     made.add([ModelInput({"flow": [1.0, None]}), ModelInput({"flow": [float("nan")]}), ModelInput({})], [(0.5,)] * 3)
     assert report(made).numbers["input.flow"][-1] == 3
+
+
+def test_a_report_names_its_baseline_so_that_only_counts_of_the_same_bins_are_added_up() -> None:
+    items = flows(1, 1000)
+    same = make_baseline(manifest(), [Asked(item) for item in items], answers(items))
+    assert report(counting(seed=1)).bins == fingerprint(same)
+    assert report(counting(seed=2)).bins != fingerprint(same)
+    assert report(Counting(manifest(), None)).bins is None
 
 
 def test_an_input_without_scores_counts_as_input_alone() -> None:
