@@ -62,6 +62,8 @@ class Evaluation(Record, frozen=True, kw_only=True):
     """Proportional memory (PSS) after the timed runs."""
     peak_bytes: int = 0
     """The most that was resident (RSS) until then, loading included."""
+    broken: tuple[str, str] | None = None
+    """Reason code and text of the first promise of the manifest that was not kept here."""
     provider: str = ""
     runtime_version: str = ""
 

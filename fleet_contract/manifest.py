@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from fleet_contract.features import OPERATIONS, FeatureRuleError, Reads, feature_width
+from fleet_contract.manifest_keys import explain_key
 from fleet_contract.manifest_record import ManifestError as ManifestError
 from fleet_contract.manifest_record import Record as Record
 from fleet_contract.model_tensors import TOKEN_TENSORS, check_tensor
@@ -310,6 +311,20 @@ class Manifest(Record, frozen=True, kw_only=True):
         return given
 
 
+_PARTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "decision": Decision,
+    "features": Feature,
+    "input_tensor": Tensor,
+    "input_tensors": Tensor,
+    "inputs": WindowInput,
+    "output_tensor": Tensor,
+    "provenance": Provenance,
+    "requirements": Requirements,
+    "scaling": Scaling,
+    "tokens": Tokens,
+}
+
+
 def parse_manifest(data: bytes) -> Manifest:
     """Parse and check `model.toml`; raises ManifestError naming the key."""
     try:
@@ -317,7 +332,9 @@ def parse_manifest(data: bytes) -> Manifest:
         if (why := NOT_RUN.get(str(table.get("runtime")))) is not None:
             raise ManifestError(f"{MANIFEST_NAME}: runtime: {why}")
         manifest = msgspec.convert(table, Manifest, strict=True)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"{MANIFEST_NAME}: {explain_key(str(error), Manifest, _PARTS)}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ManifestError(f"{MANIFEST_NAME}: {error}") from error
     manifest.check()
     return manifest

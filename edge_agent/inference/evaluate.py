@@ -22,6 +22,7 @@ from edge_agent.inference.answers import Failure, ModelInput, Scored, to_input
 from edge_agent.inference.bundle_store import Bundle, hex_of, open_bundle_file
 from edge_agent.inference.candidate import compare
 from edge_agent.inference.process import child_environment, input_names, load_request, read_scores, run_request
+from edge_agent.inference.promises import find_broken_promise
 from edge_agent.inference.run_plan import resolve
 from edge_agent.inference.worker.__main__ import read_bundle_files
 from edge_agent.settings import InferenceSettings
@@ -117,6 +118,7 @@ def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: fl
     feeds = [given for _, given in answered if given is not None]
     taken = trial.time(feeds, seconds) if feeds else []
     memory_bytes, peak_bytes = memory_of(os.getpid()) or 0, most_resident_bytes()
+    broken = find_broken_promise(bundle.manifest.requirements, peak_bytes, taken)
     # Read only now, so that a large data set is no part of the memory above.
     samples = parse_data_set(data.read_bytes(), bundle.manifest, str(data)) if data is not None else ()
     scored, faults = _score(trial, samples, inputs)
@@ -131,6 +133,7 @@ def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: fl
         start_bytes=start_bytes,
         memory_bytes=memory_bytes,
         peak_bytes=peak_bytes,
+        broken=None if broken is None else (broken.reason.value, broken.detail),
         provider=trial.backend.provider,
         runtime_version=trial.backend.version,
     )

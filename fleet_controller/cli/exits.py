@@ -27,7 +27,7 @@ MEANING: Final = {
     Exit.UNREACHABLE: "the service does not answer",
     Exit.NOT_AUTHORISED: "the token is missing, unknown, or lacks the role",
     Exit.NO_ANSWER: "the device has not answered in time",
-    Exit.REFUSED: "a variant of a model was refused",
+    Exit.REFUSED: "a model was refused: it does not do what its manifest says, or a variant loses too much",
 }
 
 EPILOG: Final = "Exit codes: " + "; ".join(f"{code.value} {text}" for code, text in MEANING.items()) + "."

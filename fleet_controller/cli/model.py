@@ -1,7 +1,6 @@
 """`fleet model`: build and verify bundles here; look at what is published. Signing and publishing is in `release.py`."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -9,69 +8,21 @@ import typer
 from fleet_controller.cli import accuracy, drift, release
 from fleet_controller.cli.arguments import Output, OutputOption
 from fleet_controller.cli.baseline import baseline
+from fleet_controller.cli.build import BUILD_EPILOG, build, facts_view, print_facts
 from fleet_controller.cli.connection import Service
 from fleet_controller.cli.exits import EPILOG, Exit, fail
 from fleet_controller.cli.optimize import OPTIMIZE_EPILOG, optimize
-from fleet_controller.cli.output import age, console, print_json, short, show, size, table
-
-if TYPE_CHECKING:
-    from fleet_controller.registry.publication import BundleFacts
+from fleet_controller.cli.output import age, short, show, size, table
 
 app = typer.Typer(help="Model bundles and their signed releases.", no_args_is_help=True, epilog=EPILOG)
 
 app.command("optimize", epilog=OPTIMIZE_EPILOG)(optimize)
 app.command("accuracy", epilog=EPILOG)(accuracy.show_accuracy)
 app.command("drift", epilog=EPILOG)(drift.show_drift)
+app.command("build", epilog=BUILD_EPILOG)(build)
 app.command("baseline", epilog=EPILOG)(baseline)
 for command in (release.add, release.sign, release.publish, release.revoke):
     app.command(command.__name__, epilog=EPILOG)(command)
-
-
-def _facts_view(bundle: Path, facts: "BundleFacts") -> dict[str, Any]:
-    manifest = facts.manifest
-    return {
-        "bundle": str(bundle),
-        "model": manifest.name,
-        "version": manifest.version,
-        "runtime": str(manifest.runtime),
-        "task": manifest.task,
-        "licence": manifest.licence,
-        "bytes": facts.length,
-        "digest": facts.digest,
-    }
-
-
-def _print_facts(view: dict[str, Any], output: Output) -> None:
-    if output is Output.JSON:
-        print_json(view)
-    else:
-        console().print(table((view["model"], ""), [(key, value) for key, value in view.items() if key != "model"]))
-
-
-@app.command("build", epilog=EPILOG)
-def build(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with model.toml and its files.")],
-    out: Annotated[Path | None, typer.Option(help="The bundle to write; default ./NAME-VERSION.tar.")] = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Pack a folder into a bundle and check it. The same files give the same bytes.
-
-    Example: fleet model build models/frost --out frost-1.0.0.tar
-    """
-    from fleet_contract.bundle import BundleError
-    from fleet_contract.manifest import MANIFEST_NAME, ManifestError, parse_manifest
-    from fleet_controller.registry.bundles import build_bundle
-
-    try:
-        if out is None:
-            manifest = parse_manifest((folder / MANIFEST_NAME).read_bytes())
-            out = Path(f"{manifest.name}-{manifest.version}.tar")
-        facts = build_bundle(folder, out)
-    except (BundleError, ManifestError) as error:
-        fail(Exit.FAILED, f"{folder}: {error}")
-    except OSError as error:
-        fail(Exit.FAILED, f"{error.filename}: {error.strerror}")
-    _print_facts(_facts_view(out, facts), output)
 
 
 @app.command("verify", epilog=EPILOG)
@@ -80,7 +31,7 @@ def verify(bundle: release.BundleArgument, output: OutputOption = Output.TABLE) 
 
     Example: fleet model verify frost-1.0.0.tar
     """
-    _print_facts(_facts_view(bundle, release.measure(bundle)), output)
+    print_facts(facts_view(bundle, release.measure(bundle)), output)
 
 
 @app.command("list", epilog=EPILOG)

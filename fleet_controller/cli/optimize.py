@@ -56,7 +56,7 @@ def optimize(
 
     Each variant is tried in a process of its own by the code that devices run. It must give the golden samples' scores, which
     stay those of the source, and lose no more on --data than allowed; otherwise it is refused and not written. An accepted one
-    has the version VERSION-VARIANT and is published like any bundle.
+    keeps name and version, has the key `variant`, and is published with the source as one release: `fleet model add`.
 
     A line of --data or --calibration: {"text": "…", "label": "pest"}, or {"window": {"flow": [1.0, 1.2]}, "times": [0, 60],
     "label": "leak"}; "scores" in place of "label" for a regression.

@@ -63,7 +63,8 @@ class Operator:
 
     def publish(self, folder: Path, bundle: Path) -> dict[str, Any]:
         """`fleet model build` and `fleet model add`; returns the release."""
-        run_fleet("model", "build", str(folder), "--out", str(bundle))
+        # The story has bad models, which the devices are to find out.
+        run_fleet("model", "build", str(folder), "--out", str(bundle), "--no-run")
         release: dict[str, Any] = self.run("model", "add", str(bundle), *self._signing)
         return release
 

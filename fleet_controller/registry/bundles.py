@@ -11,6 +11,7 @@ from fleet_contract.bundle import BundleError, read_bundle
 from fleet_contract.manifest import MANIFEST_NAME, ManifestError, parse_manifest
 from fleet_contract.reasons import Reason
 from fleet_controller.durable import move_file_durably
+from fleet_controller.registry.licences import check_spdx
 from fleet_controller.registry.publication import BundleFacts
 
 _CHUNK = 1 << 20
@@ -27,7 +28,7 @@ def build_bundle(folder: Path, target: Path) -> BundleFacts:
     except OSError as error:
         raise BundleError(Reason.MANIFEST_INVALID, f"{folder / MANIFEST_NAME}: {error.strerror}") from error
     except ManifestError as error:
-        raise BundleError(Reason.MANIFEST_INVALID, str(error)) from error
+        raise BundleError(error.reason, str(error)) from error
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:
@@ -61,6 +62,7 @@ def measure_bundle(path: Path) -> BundleFacts:
     """Check a bundle file and hash it; raises BundleError, or OSError if it cannot be read."""
     with path.open("rb") as file:
         index = read_bundle(file)
+        check_spdx(index.manifest.licence)
         file.seek(0)
         digest = hashlib.sha256()
         length = 0

@@ -62,13 +62,14 @@ def variant_manifest(source: Manifest, kind: Kind, operators: Iterable[str]) -> 
     lowest = max(needed, key=_numbers, default=None)
     return msgspec.structs.replace(
         source,
-        version=f"{source.version}-{kind.value}",
+        variant=kind.value,
         file=f"{stem}.{kind.value}.{ending}" if dot else f"{source.file}.{kind.value}",
         description=f"{source.description} Variant {kind.value} of {source.version}: {MEANING[kind]}.".strip(),
         requirements=Requirements(
             memory_bytes=source.requirements.memory_bytes,
             runtime_min=lowest,
             runtime_max=source.requirements.runtime_max,
+            accelerators=source.requirements.accelerators,
         ),
         metrics={},
         metrics_data="",
@@ -103,13 +104,18 @@ def golden_text(samples: tuple[GoldenSample, ...]) -> bytes:
     return b"[\n" + b",\n".join(rows) + b"\n]\n"
 
 
+def bundle_name(manifest: Manifest) -> str:
+    """What a bundle's file is called, without its ending: `leak-2.0.0-int8`."""
+    return "-".join(filter(None, (manifest.name, manifest.version, manifest.variant)))
+
+
 def give_out(folder: Path, manifest: Manifest, out: Path, *, as_folder: bool) -> Path:
     """Put a written variant into `out`, as a folder or a tar, in place of one of the same name; returns where it lies.
 
     Raises OSError, and BundleError if something that is no bundle's folder stands there.
     """
     out.mkdir(parents=True, exist_ok=True)
-    name = f"{manifest.name}-{manifest.version}"
+    name = bundle_name(manifest)
     if not as_folder:
         target = out / f"{name}.tar"
         build_bundle(folder, target)

@@ -1,6 +1,7 @@
 """What a manifest claims is held against what can be checked, and each lie has its own reason code."""
 
 import io
+import re
 
 import pytest
 
@@ -160,3 +161,17 @@ def test_the_range_of_a_runtime_counts_in_as_many_numbers_as_it_has(
     version: str, lowest: str | None, highest: str | None, fits: bool
 ) -> None:
     assert (misfit_of_version(version, lowest, highest) is None) is fits
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("requirements = { latency = 2.0 }", "requirements.latency: no such key; the nearest is 'latency_ms'"),
+        ("requirements = { runtime_minimum = '1' }", "requirements.runtime_minimum: no such key; the nearest is 'runtime_min'"),
+        ("lables = ['a']", "lables: no such key; the nearest is 'labels'"),
+        ("provenance = { zzz = 1 }", "provenance.zzz: no such key; known are built_at"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_nearest_known_one(more: str, says: str) -> None:
+    with pytest.raises(ManifestError, match=re.escape(says)):
+        parse_manifest(text(more))

@@ -76,7 +76,7 @@ def test_labels_are_set_taken_away_and_selected(served, tmp_path: Path) -> None:
 
 def test_a_model_is_built_verified_signed_here_and_published(served, model_folder: Callable[..., Path], tmp_path: Path) -> None:
     bundle = tmp_path / "cli.tar"
-    built = served.fleet_json("model", "build", model_folder("cli-model"), "--out", bundle)
+    built = served.fleet_json("model", "build", model_folder("cli-model"), "--out", bundle, "--no-run")
     assert served.fleet_json("model", "verify", bundle)["digest"] == built["digest"]
     planned = served.fleet_json("model", "add", bundle, "--key", served.release_key, "--dry-run")
     assert (planned["release"], planned["dry_run"]) == (1, True)
@@ -95,7 +95,7 @@ def test_a_model_is_built_verified_signed_here_and_published(served, model_folde
 
 def test_a_rollout_is_planned_started_steered_and_shown(served, model_folder: Callable[..., Path], tmp_path: Path) -> None:
     bundle = tmp_path / "rolled.tar"
-    served.fleet_json("model", "build", model_folder("rolled"), "--out", bundle)
+    served.fleet_json("model", "build", model_folder("rolled"), "--out", bundle, "--no-run")
     served.fleet_json("model", "add", bundle, "--key", served.release_key)
     for name in ("wave-a", "wave-b", "wave-c"):
         served.fleet_json("device", "add", name, "--out", tmp_path / name, "--label", "group=waves")

@@ -74,7 +74,7 @@ def keys_of(service: Any, role: str) -> list[str]:
 
 def bundle(service: Any, folder: Path, version: str) -> Path:
     path = folder.parent / f"{folder.name}.tar"
-    assert service.fleet("model", "build", folder, "--out", path).returncode == 0
+    assert service.fleet("model", "build", folder, "--out", path, "--no-run").returncode == 0
     return path
 
 

@@ -37,7 +37,7 @@ def test_an_accepted_variant_is_a_bundle_of_its_own_version_with_its_own_measure
     with path.open("rb") as file, source.open("rb") as original:
         made, before = read_bundle(file), read_bundle(original)
     assert made.golden == before.golden
-    assert (made.manifest.version, made.manifest.file) == ("1.2.0-int8", "soil.int8.onnx")
+    assert (made.manifest.version, made.manifest.variant, made.manifest.file) == ("1.2.0", "int8", "soil.int8.onnx")
     assert (made.manifest.features, made.manifest.labels) == (before.manifest.features, before.manifest.labels)
     assert made.manifest.requirements == before.manifest.requirements
     assert made.manifest.metrics["source_accuracy"] == 0.95
