@@ -155,6 +155,10 @@ class Farm:
         payload = encode(Desired(revision=self._revision, models=models))
         self._publisher.publish(down(DEVICE, Down.DESIRED), payload, qos=1, retain=True)
 
+    def say(self, topic: str, payload: bytes) -> None:
+        """Publish anything, and wait until the broker has it."""
+        self._publisher.publish(topic, payload, qos=1).wait_for_publish(10.0)
+
     def unanswered(self, pipeline: str) -> set[str]:
         """Events without a result so far."""
         return set(self.sent.get(pipeline, ())) - set(self.results.get(pipeline, ()))
