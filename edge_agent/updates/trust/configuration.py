@@ -7,7 +7,7 @@ role never goes back on this device.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuf.api.exceptions import LengthOrHashMismatchError
+from tuf.api.exceptions import DownloadLengthMismatchError, LengthOrHashMismatchError
 from tuf.api.metadata import TargetFile
 
 from edge_agent import __version__
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 def fetch_configuration(job: Job, wanted: DesiredConfiguration, facts: "SignedFacts", fetcher: TokenFetcher) -> Done:
     """Check the signed facts, fetch the bytes, keep them in the download folder. Raises Refusal, DownloadError and OSError."""
     target = check_configuration(wanted, facts)
-    data = fetcher.download_bytes(job.targets_url.rstrip("/") + "/" + facts.path, target.length)
+    url = job.targets_url.rstrip("/") + "/" + facts.path
+    try:
+        data = fetcher.download_bytes(url, target.length)
+    except DownloadLengthMismatchError as error:
+        raise Refusal(Reason.HASH_MISMATCH, f"{url} gives more than the {target.length} bytes that were signed") from error
     try:
         target.verify_length_and_hashes(data)
     except LengthOrHashMismatchError as error:
