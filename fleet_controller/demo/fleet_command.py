@@ -65,7 +65,11 @@ class Operator:
         """`fleet model build` and `fleet model add`; returns the release."""
         # The story has bad models, which the devices are to find out.
         run_fleet("model", "build", str(folder), "--out", str(bundle), "--no-run")
-        release: dict[str, Any] = self.run("model", "add", str(bundle), *self._signing)
+        return self.add(bundle)
+
+    def add(self, *bundles: Path) -> dict[str, Any]:
+        """`fleet model add` of a bundle, or of all variants of a release; returns the release."""
+        release: dict[str, Any] = self.run("model", "add", *map(str, bundles), *self._signing)
         return release
 
     def start_rollout(self, model: str, site: str, *, canary: int, soak: float, shadow: bool = True) -> int:
