@@ -98,8 +98,11 @@ class Feedbacks:
     def give(self, given: Sequence[Given], operator: str) -> Answered:
         """Take a batch in, in one transaction with its line in the audit log."""
         answered = Answered()
+        # Read before: without a device the search takes long in a large fleet, and intake must not wait for it.
+        with self._database.read() as connection:
+            answers = _find_answers(connection, given)
         with self._database.write() as connection:
-            _Batch(connection, given, operator, self._clock(), answered).take()
+            _Batch(connection, given, operator, self._clock(), answered).take(answers)
             counts = {"taken": answered.taken, "corrected": answered.corrected, "refused": len(answered.refused)}
             subject = given[0].truth.result_id[:128] if len(given) == 1 else f"{len(given)} results"
             if answered.taken or answered.corrected:
@@ -124,10 +127,8 @@ class _Batch:
         self._now = now
         self._answered = answered
 
-    def take(self) -> None:
-        ids = sorted({each.truth.result_id for each in self._given})
-        answers = self._answers(ids)
-        current = self._current(ids)
+    def take(self, answers: dict[str, dict[str, bytes]]) -> None:
+        current = self._current(_ids(self._given))
         by_device: dict[str, list[tuple[int, Truth]]] = defaultdict(list)
         for index, each in enumerate(self._given):
             device = self._device_of(index, each, answers)
@@ -201,18 +202,6 @@ class _Batch:
     def _refuse(self, index: int, truth: Truth, reason: Reason, detail: str) -> None:
         self._answered.refused.append(RefusedTruth(index, truth.result_id, reason, detail))
 
-    def _answers(self, ids: Sequence[str]) -> dict[str, dict[str, bytes]]:
-        found: dict[str, dict[str, bytes]] = defaultdict(dict)
-        named = {each.device for each in self._given if each.device is not None}
-        everyone = any(each.device is None for each in self._given)
-        # Through the unique index that begins with the device: one by result id alone would cost at each result that comes.
-        whose = results.c.device.in_(sa.select(devices.c.device) if everyone else sorted(named))
-        query = sa.select(results.c.result_id, results.c.device, results.c.payload).where(whose)
-        for start in range(0, len(ids), _PORTION):
-            for row in self._connection.execute(query.where(results.c.result_id.in_(ids[start : start + _PORTION]))):
-                found[row.result_id][row.device] = row.payload
-        return found
-
     def _current(self, ids: Sequence[str]) -> dict[tuple[str, str], tuple[Any, ...]]:
         found: dict[tuple[str, str], tuple[Any, ...]] = {}
         query = sa.select(feedback.c.device, feedback.c.result_id, feedback.c.label, feedback.c.value)
@@ -225,3 +214,21 @@ class _Batch:
     def _count_waiting(self, device: str) -> int:
         where = (feedback.c.device == device) & (feedback.c.state == "waiting")
         return self._connection.execute(sa.select(sa.func.count()).select_from(feedback).where(where)).scalar_one()
+
+
+def _ids(given: Sequence[Given]) -> list[str]:
+    return sorted({each.truth.result_id for each in given})
+
+
+def _find_answers(connection: Connection, given: Sequence[Given]) -> dict[str, dict[str, bytes]]:
+    """Result id to device to the stored result."""
+    ids, found = _ids(given), defaultdict[str, dict[str, bytes]](dict)
+    named = {each.device for each in given if each.device is not None}
+    everyone = any(each.device is None for each in given)
+    # Through the unique index that begins with the device: one by result id alone would cost at each result that comes.
+    whose = results.c.device.in_(sa.select(devices.c.device) if everyone else sorted(named))
+    query = sa.select(results.c.result_id, results.c.device, results.c.payload).where(whose)
+    for start in range(0, len(ids), _PORTION):
+        for row in connection.execute(query.where(results.c.result_id.in_(ids[start : start + _PORTION]))):
+            found[row.result_id][row.device] = row.payload
+    return found
