@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
@@ -19,6 +20,9 @@ from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trust.job import Base, Done, Failed, Fetched, Message, MetadataValid, Progress, Verified, WholeInstead
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+
+METADATA_BYTES: Final = 1024**2
+"""What may be received beyond a spent data budget for a release that is on the disk already."""
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +73,10 @@ class Fetching:
         self._refreshing.give_way()
         self._fetched_before, self._received = record.fetched_bytes, 0
         have = self._on_disk(record)
-        # With the bundle here a few kilobytes of metadata are all that comes, and going back waits for nothing.
-        budget = self._holding.left if have is None else None
+        budget = None if self._kept(record) is not None else self._holding.left
+        if budget is not None and have is not None:
+            # The bundle waits here unpacked, and a few kilobytes of metadata are all that has to come.
+            budget = max(budget, METADATA_BYTES)
         try:
             job = make_job(
                 settings,
@@ -156,6 +162,7 @@ class Fetching:
             self._steps.move(record, Event.ON_DISK, self._run_test)
         elif line.reason is Reason.DATA_BUDGET and (left := self._holding.left) is not None:
             record.needed_bytes = max(line.needed, left + 1)
+            record.digest = ""  # if a bundle waits here unpacked, it is not the one that was to come
             self._steps.hold(record, self._holding.before_begin(record) or Held(failure.reason, failure.detail))
         elif line.temporary:
             self._steps.retry(record, failure, line.retry_after or 0.0)

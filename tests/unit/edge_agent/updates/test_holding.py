@@ -199,3 +199,33 @@ def test_a_child_that_stops_at_the_budget_is_not_started_again_and_again(boot: C
     waits(device, Reason.DATA_BUDGET)
     device.updater.plan()
     assert len(device.jobs) == 1
+
+
+def test_a_release_that_waits_unpacked_goes_on_with_a_spent_budget_and_a_return_has_none(boot: Callable[..., Device]) -> None:
+    device = boot(windows=NIGHT, fetch_outside_window=True, data_budget=400)
+    committed(device, 1, 1)
+    device.received = 400
+    device.desire(2, frost=2)
+    waits(device, Reason.OUTSIDE_WINDOW)
+    assert device.updater.received == 400
+    device.now = TWO
+    device.updater.plan()
+    device.settle("frost", 2, State.COMMITTED)
+    assert device.jobs[-1].budget == 1024**2
+    committed(device, 3, 1)
+    assert device.jobs[-1].budget is None
+
+
+def test_another_bundle_than_the_one_that_waits_unpacked_waits_for_the_budget(boot: Callable[..., Device]) -> None:
+    device = boot(windows=NIGHT, fetch_outside_window=True, data_budget=400)
+    committed(device, 1, 1)
+    device.received = 400
+    device.desire(2, frost=2)
+    waits(device, Reason.OUTSIDE_WINDOW)
+    device.fetch_error = Failed(reason=Reason.DATA_BUDGET, detail="x", temporary=True, needed=2 * 1024**2)
+    device.now = TWO
+    device.updater.plan()
+    waits(device, Reason.DATA_BUDGET)
+    jobs = len(device.jobs)
+    device.updater.plan()
+    assert len(device.jobs) == jobs
