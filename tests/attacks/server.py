@@ -19,9 +19,12 @@ class Server:
         self.frozen: dict[str, bytes] | None = None
         """All that is served of the metadata, if it is not None."""
 
+        self.requests: list[str] = []
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 name = self.path.removeprefix("/artifacts/")
+                outer.requests.append(name)
                 if any(name.endswith(each) for each in outer.endless):
                     self.send_response(200)
                     self.end_headers()

@@ -45,10 +45,10 @@ class SignedFacts:
     """Among the release's variants; None where it is not signed."""
 
 
-def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
-    """Bring the metadata up to date, make it durable and return what it says about the job's release, if it names one.
+def open_updater(job: Job, fetcher: TokenFetcher) -> Updater:
+    """The library's updater over the job's folder: trusted from the job's first root, at the job's time.
 
-    Raises Refusal, tuf's RepositoryError and DownloadError, and OSError.
+    Raises RepositoryError and OSError.
     """
     folder = Path(job.metadata_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +57,16 @@ def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
     updater = Updater(str(folder), job.metadata_url, fetcher=fetcher, bootstrap=Path(job.root_file).read_bytes())
     # The library always takes the system clock, and a clock that was set back would bring expired metadata back to life.
     updater._trusted_set.reference_time = datetime.fromtimestamp(job.reference_time, UTC)
+    return updater
+
+
+def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
+    """Bring the metadata up to date, make it durable and return what it says about the job's release, if it names one.
+
+    Raises Refusal, tuf's RepositoryError and DownloadError, and OSError.
+    """
+    folder = Path(job.metadata_dir)
+    updater = open_updater(job, fetcher)
     wanted = job.configuration
     if wanted is not None:
         path = configuration_path(wanted.name, wanted.revision)
@@ -66,7 +76,7 @@ def refresh(job: Job, fetcher: TokenFetcher) -> SignedFacts:
         updater.refresh()
         target = updater.get_targetinfo(path)
     finally:
-        _make_durable(folder)
+        make_durable(folder)
     version = _read(folder / "timestamp.json", Timestamp).version
     root = _read(folder / "root.json", Root)
     keys = " ".join(sorted(root.roles[Timestamp.type].keyids))
@@ -141,7 +151,7 @@ def _read(path: Path, kind: type[_T]) -> _T:
     return signed
 
 
-def _make_durable(folder: Path) -> None:
+def make_durable(folder: Path) -> None:
     history = folder / "root_history"
     for place in (history, folder):
         if not place.is_dir():
