@@ -1,9 +1,9 @@
-"""The update room's door: takes in what is desired, decides what is done next, one update at a time, on the loop thread.
+"""The update room's door: builds and joins its parts, on the loop thread.
 
-The rules stand in `policy.py` and `machine.py`. `steps.py` persists each step's intent before it is done; `fetching.py`,
-`trying.py` and `watching.py` do the work. The recorded active model changes in the same write as the beginning of probation,
-after the swap: a crash before that write leaves the old one recorded and the candidate to be tested again, a crash after it
-leaves the new one, still on probation.
+The rules stand in `policy.py` and `machine.py`. `planning.py` decides what is done next, one update at a time; `steps.py`
+persists each step's intent before it is done; `fetching.py`, `trying.py` and `watching.py` do the work. The recorded active
+model changes in the same write as the beginning of probation, after the swap: a crash before that write leaves the old one
+recorded and the candidate to be tested again, a crash after it leaves the new one, still on probation.
 """
 
 import logging
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.loop import Loop, Timer
+from edge_agent.loop import Loop
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import history, policy
 from edge_agent.updates.active import ActiveModels
@@ -23,10 +23,10 @@ from edge_agent.updates.conditions import EARLIEST, Surroundings
 from edge_agent.updates.fetching import Fetching
 from edge_agent.updates.holding import Holding
 from edge_agent.updates.ledger import Floors, Installed, Ledger, Move, UpdateRecord
-from edge_agent.updates.machine import FINAL, SETTLED, Event
+from edge_agent.updates.machine import Event
 from edge_agent.updates.own_device import note_cost
 from edge_agent.updates.picking import Configured
-from edge_agent.updates.policy import Action
+from edge_agent.updates.planning import Planning
 from edge_agent.updates.ports import Failure, Models, NoteWriter, Stage, Trust, Values
 from edge_agent.updates.refreshing import Refreshing
 from edge_agent.updates.steps import Steps
@@ -34,9 +34,9 @@ from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trust.job import MetadataValid
 from edge_agent.updates.trying import TRIED, Trying
 from edge_agent.updates.watching import LOOK, Watching
-from fleet_contract.messages import Desired, NoteKind, UpdateReport
+from fleet_contract.messages import Desired, UpdateReport
 from fleet_contract.messages import UpdateState as State
-from fleet_contract.reasons import HOLDS, Reason
+from fleet_contract.reasons import Reason
 from fleet_contract.trust_report import TrustReport
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,6 @@ class Updater:
         """
         self._settings = settings
         self._stage = stage
-        self._models = models
-        self._note = note
         self._on_change = on_change
         self._clock = clock
         self._store = store = UpdateStore(values, loop, retry=settings.retry_min)
@@ -88,8 +86,6 @@ class Updater:
             ended=self._on_end,
             changed=self.changed,
         )
-        self._loop = loop
-        self._look_again: Timer | None = None
         self._holding = Holding(settings, self._steps, store=store, stage=stage, clock=clock, surroundings=surroundings)
         self._watching = Watching(settings, self, models, loop, look)
         self._active = ActiveModels(
@@ -142,6 +138,20 @@ class Updater:
             device_for=device_for,
             run_stage=self._trying.run_stage,
             run_test=self._trying.run_test,
+        )
+        self._planning = Planning(
+            settings,
+            self._steps,
+            loop=loop,
+            store=store,
+            models=models,
+            note=note,
+            active=self._active,
+            holding=self._holding,
+            watching=self._watching,
+            fetching=self._fetching,
+            trying=self._trying,
+            clean=self.clean,
         )
 
     @property
@@ -228,7 +238,7 @@ class Updater:
         self._refreshing.stop()
         self._steps.stop()
         self._watching.stop()
-        self._stop_looking()
+        self._planning.stop()
 
     def quarantine(self, model: str, release: int, detail: str) -> None:
         """A release that answers has ended its workers too often, says the inference room."""
@@ -272,101 +282,7 @@ class Updater:
 
     def plan(self) -> None:
         """Look at every model, and begin the next update if none is under way."""
-        if self._steps.stopped:
-            return
-        ledger = self._ledger
-        for model in sorted({*ledger.desired, *ledger.active, *ledger.records}):
-            self._plan_model(model)
-        if self._steps.current is None:
-            self._take_next()
-
-    def _plan_model(self, model: str) -> None:
-        ledger = self._ledger
-        record, desired = ledger.records.get(model), ledger.desired.get(model)
-        action = policy.choose(desired, record, ledger.active.get(model), self._floors.releases.get(model, 0))
-        if action is Action.NOTHING or (record is not None and record.state is State.ACTIVATING):
-            return
-        if record is not None and record.state not in FINAL:
-            self._supersede(record)
-        if action is Action.REMOVE or desired is None:
-            self._remove(model)
-            return
-        fresh = UpdateRecord(model=model, release=desired.release, since=self._now())
-        history.begin(ledger, fresh)
-        if action is Action.ADOPT:
-            self._adopt(fresh)
-        elif action is Action.REFUSE:
-            floor = self._floors.releases[model]
-            failure = Failure(Reason.RELEASE_BELOW_FLOOR, f"release {desired.release} is below {floor}")
-            self._steps.end(fresh, Event.FAILED, failure)
-        else:
-            self.changed()
-            self._store.save()
-
-    def _take_next(self) -> None:
-        self._stop_looking()
-        look_again: list[float] = []
-        for model, record in sorted(self._ledger.records.items()):
-            if record.state in SETTLED or self._steps.is_backing_off(model) or self._active.is_loading(model):
-                continue
-            given_up = policy.interrupted_too_often(record, self._settings.max_attempts)
-            held = self._holding.before_begin(record) if record.state is State.WAITING and not given_up else None
-            if held is not None:
-                look_again.append(self._holding.wait(record, held))
-                continue
-            self._steps.current = record
-            if given_up:
-                text = f"cut off by {record.interruptions} restarts"
-                self._steps.end(record, Event.FAILED, Failure(Reason.INTERRUPTED, text))
-            elif record.state is State.STAGING:
-                self._trying.run_stage(record)
-            elif record.state is State.TESTING:
-                self._trying.run_test(record)
-            else:
-                record.attempts += 1
-                if record.reason in HOLDS:
-                    record.reason = record.detail = record.until = None
-                self._steps.move(record, Event.BEGIN, self._fetching.run)
-            return
-        if look_again:
-            self._look_again = self._loop.call_later(min(look_again), self.plan)
-
-    def _stop_looking(self) -> None:
-        if self._look_again is not None:
-            self._look_again.cancel()
-            self._look_again = None
-
-    def _adopt(self, record: UpdateRecord) -> None:
-        active = self._ledger.active[record.model]
-        record.version, record.digest, record.variant = active.version, active.digest, active.variant
-        self._steps.end(record, Event.ALREADY_ACTIVE, None)
-
-    def _supersede(self, record: UpdateRecord) -> None:
-        if record is self._steps.current:
-            self._steps.end_step()
-            self._steps.current = None
-            if record.state in (State.TESTING, State.SHADOWING):
-                self._models.cancel_test(record.model)
-        self._watching.stop_probation(record.model)
-        self._steps.stop_backing_off(record.model)
-        record.reason = Reason.SUPERSEDED
-        history.advance(self._ledger, record, Event.SUPERSEDED, self._now())
-        self._steps.tell(record, "another release or none is desired now")
-
-    def _remove(self, model: str) -> None:
-        ledger = self._ledger
-        active = ledger.active.pop(model, None)
-        ledger.records.pop(model, None)
-        ledger.previous.pop(model, None)
-        ledger.factory.pop(model, None)
-        ledger.history.pop(model, None)
-        if active is not None:
-            self._models.deactivate(model)
-            self._note(
-                kind=NoteKind.UPDATE, model=model, release=active.release, detail="removed: the model is not desired any more"
-            )
-        self._store.save(lambda: self.clean(model))
-        self.changed()
+        self._planning.plan()
 
     # ---- what is told by those who carry it out ------------------------------------------------------------------------
 
