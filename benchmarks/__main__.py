@@ -15,6 +15,7 @@ BENCHMARKS: Final = (
     "outbox",
     "outage",
     "swap",
+    "updates",
     "footprint",
 )
 

@@ -274,7 +274,16 @@ def install_model(state_dir: Path, model: Path, *, kept: bool = False) -> None:
     """
     bundles = BundleStore(state_dir / "models")
     active = _installed(bundles, model, 1)
-    before = {MODEL: _installed(bundles, model, 2)} if kept else {}
+    _record(state_dir, active, {MODEL: _installed(bundles, model, 2)} if kept else {})
+
+
+def install_bundle(state_dir: Path, bundle: Path) -> None:
+    """The same with a bundle that was made before; the file stays where it is."""
+    bundles = BundleStore(state_dir / "models")
+    _record(state_dir, _store(bundles, Path(shutil.copy(bundle, bundles.incoming())), 1), {})
+
+
+def _record(state_dir: Path, active: Installed, before: dict[str, Installed]) -> None:
     store = Store(state_dir / "agent.db", StoreSettings(), lambda call, *arguments: call(*arguments))
     desired = {MODEL: DesiredModel(model=MODEL, release=1)}
     ledger = Ledger(revision=1, desired=desired, active={MODEL: active}, previous=before)
@@ -283,10 +292,13 @@ def install_model(state_dir: Path, model: Path, *, kept: bool = False) -> None:
 
 
 def _installed(bundles: BundleStore, model: Path, release: int) -> Installed:
-    version = f"{release}.0.0"
-    tar_path = make_bundle(bundles.incoming(), MODEL, model, version)
+    return _store(bundles, make_bundle(bundles.incoming(), MODEL, model, f"{release}.0.0"), release)
+
+
+def _store(bundles: BundleStore, tar_path: Path, release: int) -> Installed:
     digest = "sha256:" + hashlib.sha256(tar_path.read_bytes()).hexdigest()
     bundles.add(tar_path, digest)
+    version = f"{release}.0.0"
     return Installed(model=MODEL, release=release, version=version, digest=digest, since="2026-01-01T00:00:00Z")
 
 

@@ -1,39 +1,27 @@
-"""What the matrix needs: a controller with one large release, a server that misbehaves on demand, and a device."""
+"""What the matrix needs: signed releases, a server that misbehaves on demand, and a device."""
 
-import contextlib
 import random
 import ssl
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import CryptoSigner
 
-from edge_agent.loop import Loop
-from edge_agent.updates.process import TrustProcesses
-from edge_agent.updates.trust.job import Done, Failed, Job, Message
+from benchmarks.update_world import Device
 from fleet_contract.trust import DELTAS_PATH, METADATA_PATH, TARGETS_PATH
-from fleet_controller.founding import Founding, found
 from fleet_controller.registry.bundles import build_bundle, measure_bundle
 from fleet_controller.registry.publication import next_release, with_release
 from fleet_controller.registry.repository import Repository, create_repository
 
 MODEL: Final = "frost"
 TOKEN: Final = "a-device-token"
-PASSPHRASE: Final = b"correct horse battery"
-PATIENCE: Final = 60.0
-FLEET: Final = [sys.executable, "-c", "from fleet_controller.cli import main; main()"]
 MANIFEST: Final = """
 schema = 1
 name = "frost"
@@ -85,69 +73,6 @@ class Signed:
         proposed = with_release(current, next_release(current.signed, facts), facts, datetime.now(UTC))
         proposed.sign(self._key)
         self.repository.publish(proposed.to_bytes(), bundle)
-
-
-@dataclass(frozen=True)
-class Controller:
-    """The real service, with one device of the fleet."""
-
-    port: int
-    token: str
-    root: bytes
-
-
-@contextlib.contextmanager
-def controller(folder: Path, port: int, dead_port: int, bundle: Path) -> Iterator[Controller]:
-    """`fleet serve` with `bundle` published. Its broker is a port where nobody listens."""
-    founding = Founding(
-        state_dir=folder / "controller",
-        operator="admin",
-        broker_host="127.0.0.1",
-        broker_port=dead_port,
-        broker_user="fleet-controller",
-        broker_password_file=None,
-        broker_pid_file=None,
-        http_host="127.0.0.1",
-        http_port=port,
-        public_url=None,
-    )
-    found(founding, PASSPHRASE)
-    passphrase = folder / "passphrase"
-    passphrase.write_bytes(PASSPHRASE + b"\n")
-    state = founding.state_dir
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*FLEET, "serve", "--config", str(founding.config)], stdout=log, stderr=log)
-        try:
-            wait_until(lambda: _answers(founding.url))
-            operator = (state / "operator.token").read_text().strip()
-            asked = {"Authorization": f"Bearer {operator}"}
-            made = httpx.post(f"{founding.url}/api/v1/devices", json={"device": "d"}, headers=asked, timeout=PATIENCE).json()
-            command = [*FLEET, "--config", str(state / "fleet.toml"), "model", "add", str(bundle)]
-            key = state / "keys" / "offline" / "release.pem"
-            done = subprocess.run(
-                [*command, "--key", str(key), "--passphrase-file", str(passphrase), "-o", "json"], capture_output=True
-            )
-            assert done.returncode == 0, done.stderr.decode()
-            yield Controller(port, made["token"], made["root"].encode())
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    """Raises TimeoutError."""
-    end = time.monotonic() + PATIENCE
-    while not done():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.02)
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -234,70 +159,9 @@ class Liar(ThreadingHTTPServer):
         self.server_close()
 
 
-@dataclass
-class Run:
-    """One child from start to end."""
-
-    lines: list[Message] = field(default_factory=list)
-    ends: list[str] = field(default_factory=list)
-
-    @property
-    def last(self) -> Message:
-        """`Done` or `Failed`."""
-        return self.lines[-1]
-
-    @property
-    def failed(self) -> Failed:
-        """How it failed."""
-        assert isinstance(self.last, Failed), self.last
-        return self.last
-
-    @property
-    def done(self) -> Done:
-        """What it brought."""
-        assert isinstance(self.last, Done), self.last
-        return self.last
-
-
-class Device:
-    """A device's folders, and children started as the daemon starts them."""
-
-    def __init__(self, folder: Path, root: bytes, base: str, token: str = TOKEN) -> None:
-        self.folder = folder
-        folder.mkdir()
-        (folder / "root.json").write_bytes(root)
-        self.base = base
-        self.token = token
-
-    def job(self, **changes: Any) -> Job:
-        """The first release, unless `changes` say otherwise."""
-        values: dict[str, Any] = {
-            "metadata_url": self.base + METADATA_PATH,
-            "targets_url": self.base + TARGETS_PATH,
-            "deltas_url": self.base + DELTAS_PATH,
-            "metadata_dir": str(self.folder / "metadata"),
-            "download_dir": str(self.folder / "download"),
-            "root_file": str(self.folder / "root.json"),
-            "token": self.token,
-            "model": MODEL,
-            "release": 1,
-            "reference_time": time.time(),
-            "max_bytes": 200_000_000,
-            "timeout": 5.0,
-        }
-        return Job(**values | changes)
-
-    def run(self, **changes: Any) -> Run:
-        """One attempt, to its end."""
-        run, loop = Run(), Loop()
-        TrustProcesses(loop).start(self.job(**changes), run.lines.append, run.ends.append)
-        assert loop.run_until(lambda: bool(run.ends), PATIENCE)
-        loop.close()
-        return run
-
-    def part(self) -> int:
-        """Bytes in the part file."""
-        return sum(path.stat().st_size for path in (self.folder / "download").glob("*.part"))
+def make_device(folder: Path, root: bytes, base: str, token: str = TOKEN) -> Device:
+    """A device that trusts `root` and fetches from `base`."""
+    return Device(folder, root, base, token=token, model=MODEL)
 
 
 def certificate(folder: Path, name: str) -> Path:

@@ -1,6 +1,8 @@
 """The daemon's update room over real children: how often it tries, how long it waits, how quickly it lets go."""
 
+import hashlib
 import itertools
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +16,10 @@ from edge_agent.update_settings import ProbationSettings, ShadowSettings, Update
 from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.updater import Updater
+from fleet_contract.delta import delta_name
 from fleet_contract.messages import Desired, DesiredModel, NoteKind, UpdateReport, UpdateState
 from fleet_contract.reasons import Reason
+from fleet_controller.registry.delta_making import make_delta
 from tests.faults.network.lab import MODEL, TOKEN, Answer, Liar, Signed, make_bundle
 
 ATTEMPTS: Final = 3
@@ -129,9 +133,14 @@ class Willing:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Liar]:
+def signed(tmp_path: Path) -> Signed:
     signed = Signed(tmp_path)
     signed.publish(make_bundle(tmp_path, 300_000))
+    return signed
+
+
+@pytest.fixture
+def server(signed: Signed) -> Iterator[Liar]:
     server = Liar(signed.folder)
     yield server
     server.end()
@@ -241,3 +250,42 @@ def test_a_release_that_is_not_wanted_any_more_ends_its_slow_download_at_once(se
     device.until(lambda: not device.updater.reports())
     assert not child.is_running()
     assert device.notes[-1]["reason"] == Reason.SUPERSEDED
+
+
+def with_a_second_release(signed: Signed, folder: Path, content: bytes) -> Path:
+    """Publishes it, and makes the delta that leads to it."""
+    (before,) = (signed.folder / "targets" / "models" / MODEL).iterdir()
+    after = make_bundle(folder, 0, "1.1.0", content)
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (before, after)]
+    delta = signed.folder / "deltas" / delta_name(*digests)
+    delta.parent.mkdir()
+    make_delta(before, after, delta)
+    signed.publish(after)
+    return delta
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_the_next_release_comes_as_a_delta_from_the_one_that_answers_and_whole_if_that_is_damaged(
+    signed: Signed, server: Liar, room: Callable[..., Room], tmp_path: Path, sound: bool
+) -> None:
+    device = room()
+    device.want(1)
+    device.until_state(UpdateState.COMMITTED)
+    assert not device.report.delta
+    assert device.report.fetched_bytes == device.report.total_bytes > 300_000
+    delta = with_a_second_release(signed, tmp_path, random.Random(5).randbytes(300_000) + b"more")
+    if not sound:
+        delta.write_bytes(delta.read_bytes()[:-1])
+    server.asked.clear()
+    told = len(device.notes)
+    device.want(2)
+    device.until(lambda: device.report.release == 2)
+    device.until_state(UpdateState.COMMITTED)
+    assert device.report.delta is sound
+    assert len(server.deltas()) == 1
+    assert len(server.targets()) == (0 if sound else 1)
+    assert device.report.total_bytes > 300_000
+    assert device.report.fetched_bytes == (delta.stat().st_size if sound else device.report.total_bytes)
+    notes = [note["detail"] for note in device.notes[told:]]
+    assert len(notes) == (1 if sound else 2)
+    assert sound or "the whole bundle is fetched: piece" in notes[0]

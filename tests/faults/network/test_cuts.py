@@ -7,10 +7,11 @@ from typing import Final
 
 import pytest
 
+from benchmarks.update_world import Controller, controller
 from edge_agent.updates.trust.job import Progress
 from fleet_contract.reasons import Reason
 from fleet_controller.demo.proxy import Proxy
-from tests.faults.network.lab import Controller, Device, controller, make_bundle
+from tests.faults.network.lab import make_bundle, make_device
 
 SIZE: Final = 50_000_000
 CUTS: Final = 19
@@ -23,7 +24,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def service(tmp_path: Path, bundle: Path, free_port: Callable[[], int]) -> Iterator[Controller]:
-    with controller(tmp_path, free_port(), free_port(), bundle) as running:
+    with controller(tmp_path, free_port(), free_port()) as running:
+        running.publish(bundle)
         yield running
 
 
@@ -31,7 +33,7 @@ def test_a_download_that_is_cut_at_every_twentieth_goes_on_where_it_stopped(
     service: Controller, bundle: Path, proxy: Callable[[int], Proxy], tmp_path: Path
 ) -> None:
     link = proxy(service.port)
-    device = Device(tmp_path / "device", service.root, f"http://127.0.0.1:{link.port}", service.token)
+    device = make_device(tmp_path / "device", service.root, f"http://127.0.0.1:{link.port}", service.token)
     whole = bundle.stat().st_size
     metadata = device.run(have="sha256:" + hashlib.sha256(bundle.read_bytes()).hexdigest()).done.received
     before, received = link.answered, 0

@@ -10,13 +10,14 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from benchmarks.update_world import Device, Run
 from edge_agent.updates.trust.job import Base, Progress, WholeInstead
 from fleet_contract.delta import MAGIC, PIECE_BYTES, DeltaHeader, Frame, delta_name, encode_header, read_header
 from fleet_contract.reasons import Reason
 from fleet_contract.trust import DELTAS_PATH
 from fleet_controller.demo.proxy import Proxy
 from fleet_controller.registry.delta_making import make_delta, zstd
-from tests.faults.network.lab import Answer, Device, Liar, Run, Signed, make_bundle
+from tests.faults.network.lab import Answer, Liar, Signed, make_bundle, make_device
 
 SIZE: Final = 9_000_000
 CHANGED: Final = 200_000
@@ -65,7 +66,7 @@ def server(pair: Pair) -> Iterator[Liar]:
 
 @pytest.fixture
 def device(tmp_path: Path, pair: Pair, server: Liar) -> Device:
-    return Device(tmp_path / "device", pair.signed.root, f"http://127.0.0.1:{server.server_port}")
+    return make_device(tmp_path / "device", pair.signed.root, f"http://127.0.0.1:{server.server_port}")
 
 
 def whole(run: Run, pair: Pair) -> None:

@@ -8,8 +8,9 @@ from typing import Final
 
 import pytest
 
+from benchmarks.update_world import Device
 from fleet_contract.reasons import Reason
-from tests.faults.network.lab import TOKEN, Answer, Device, Liar, Misbehave, Signed, certificate, make_bundle, with_tls
+from tests.faults.network.lab import TOKEN, Answer, Liar, Misbehave, Signed, certificate, make_bundle, make_device, with_tls
 
 SIZE: Final = 1_000_000
 
@@ -31,7 +32,7 @@ def server(signed: Signed) -> Iterator[Liar]:
 
 @pytest.fixture
 def device(tmp_path: Path, signed: Signed, server: Liar) -> Device:
-    return Device(tmp_path / "device", signed.root, f"http://127.0.0.1:{server.server_port}")
+    return make_device(tmp_path / "device", signed.root, f"http://127.0.0.1:{server.server_port}")
 
 
 def status(code: int, **headers: str) -> Misbehave:
