@@ -1,5 +1,6 @@
 import dataclasses
 import typing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +113,12 @@ def test_another_order_of_pipelines_is_a_change() -> None:
     assert changed_keys({"pipelines": [{"name": "a"}, {"name": "b"}]}, {"pipelines": [{"name": "b"}, {"name": "a"}]}) == (
         "pipelines",
     )
+
+
+def test_the_page_says_of_every_rule_whether_it_may_be_set() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "configuration.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    said = {path: answer for paths, answer in rows for path in paths.replace("`", "").replace(" ", "").split(",")}
+    for rule in RULES:
+        assert said[rule.path].strip().startswith("yes" if rule.owner is Owner.REMOTE else "no"), rule.path
+        assert ("live" in said[rule.path]) == rule.live, rule.path
