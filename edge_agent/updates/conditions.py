@@ -78,6 +78,11 @@ def holds_fetching(asked: Question) -> Held | None:
     return find_hold(asked.ledger, asked.record.model) or window or _battery(asked) or _metered(asked) or _budget(asked)
 
 
+def ends_fetching(asked: Question) -> Held | None:
+    """What ends a download that is under way, or None. What has begun in a window is finished; the child minds the budget."""
+    return find_hold(asked.ledger, asked.record.model) or _battery(asked) or _metered(asked)
+
+
 def holds_trying(asked: Question) -> Held | None:
     """What holds back unpacking's successors: the golden samples, shadowing and the switch. What has begun is finished."""
     return find_hold(asked.ledger, asked.record.model) or _window(asked) or _battery(asked) or _temperature(asked)

@@ -8,7 +8,7 @@ from typing import Final
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
 from edge_agent.updates.conditions import Held
-from edge_agent.updates.holding import Holding
+from edge_agent.updates.holding import LOOK_AGAIN, Holding
 from edge_agent.updates.ledger import Installed, Ledger, UpdateRecord
 from edge_agent.updates.machine import Event
 from edge_agent.updates.picking import Configured
@@ -96,6 +96,7 @@ class Fetching:
             steps.retry(record, Failure(Reason.DOWNLOAD_FAILED, f"cannot start fetching: {error}"))
             return
         steps.ends_with(fetch.cancel)
+        steps.repeat(LOOK_AGAIN, lambda: self._look(record))
         seconds = settings.fetch_timeout
         steps.guard(seconds, lambda: self._on_fetch_end(record, f"not done within {seconds:g} s"))
 
@@ -125,6 +126,11 @@ class Fetching:
             case Failed():
                 self._count(line.received)
                 self._on_failed(record, line)
+
+    def _look(self, record: UpdateRecord) -> None:
+        held = self._holding.while_fetching(record) if record.state is State.FETCHING else None
+        if held is not None:
+            self._steps.hold(record, held)
 
     def _count(self, received: int) -> None:
         if received > self._received:

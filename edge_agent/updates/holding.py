@@ -12,6 +12,7 @@ from edge_agent.updates.conditions import (
     Surroundings,
     believed,
     data_left,
+    ends_fetching,
     find_hold,
     holds_fetching,
     holds_trying,
@@ -56,6 +57,10 @@ class Holding:
         if self.is_staged(record):
             return holds_trying(self._question(record))
         return holds_fetching(self._question(record))
+
+    def while_fetching(self, record: UpdateRecord) -> Held | None:
+        """What ends a download that is under way: the way to the network may be another one now."""
+        return None if self._is_return(record) else ends_fetching(self._question(record))
 
     def before_trying(self, record: UpdateRecord) -> Held | None:
         """What holds back the golden samples and what follows them."""

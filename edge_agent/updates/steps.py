@@ -47,6 +47,7 @@ class Steps:
         self.current: UpdateRecord | None = None
         self._ends_with: list[Callable[[], object]] = []
         self._guard: Timer | None = None
+        self._repeated: Timer | None = None
         self._backing_off: dict[str, Timer] = {}
         self._stopped = False
 
@@ -142,6 +143,15 @@ class Steps:
         """`call()` when the present step ends, however it ends."""
         self._ends_with.append(call)
 
+    def repeat(self, interval: float, call: Callable[[], object]) -> None:
+        """`call()` every `interval` seconds until the present step has ended. One at a time."""
+
+        def again() -> None:
+            self._repeated = self._loop.call_later(interval, again)
+            call()
+
+        self._repeated = self._loop.call_later(interval, again)
+
     def guard(self, delay: float, call: Callable[[], object]) -> None:
         """`call()` after `delay` seconds, unless the present step has ended by then. One at a time."""
         if self._guard is not None:
@@ -153,6 +163,9 @@ class Steps:
         if self._guard is not None:
             self._guard.cancel()
             self._guard = None
+        if self._repeated is not None:
+            self._repeated.cancel()
+            self._repeated = None
         calls, self._ends_with = self._ends_with, []
         for call in calls:
             call()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edge_agent.update_settings import MaintenanceWindow, UpdateSettings
-from edge_agent.updates.conditions import Held, Question, Surroundings, holds_fetching, holds_trying
+from edge_agent.updates.conditions import Held, Question, Surroundings, ends_fetching, holds_fetching, holds_trying
 from edge_agent.updates.ledger import DataUse, Hold, Ledger, UpdateRecord
 from fleet_contract.reasons import Reason
 
@@ -16,11 +16,11 @@ TWO = datetime(2026, 11, 26, 2, tzinfo=UTC).timestamp()
 MONTH_END = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
 
 
-def ask(
-    ledger: Ledger | None = None, around: Surroundings | None = None, *, needed: int = 0, urgent: bool = False, **settings: Any
-) -> tuple[Held | None, Held | None]:
+def question(
+    ledger: Ledger | None, around: Surroundings | None, needed: int = 0, urgent: bool = False, **settings: Any
+) -> Question:
     now = settings.pop("now", NOON)
-    question = Question(
+    return Question(
         settings=UpdateSettings(**settings),
         ledger=ledger or Ledger(),
         record=UpdateRecord(model="frost", release=2, since="", needed_bytes=needed),
@@ -29,7 +29,13 @@ def ask(
         urgent=urgent,
         around=around or Surroundings(),
     )
-    return holds_fetching(question), holds_trying(question)
+
+
+def ask(
+    ledger: Ledger | None = None, around: Surroundings | None = None, *, needed: int = 0, urgent: bool = False, **settings: Any
+) -> tuple[Held | None, Held | None]:
+    asked = question(ledger, around, needed, urgent, **settings)
+    return holds_fetching(asked), holds_trying(asked)
 
 
 def reasons(*args: Any, **settings: Any) -> tuple[str | None, str | None]:
@@ -98,3 +104,16 @@ def test_an_operators_hold_comes_first_and_says_why() -> None:
     fetching, _ = ask(ledger, windows=NIGHT)
     assert fetching == Held(Reason.HELD, "an operator holds updates of frost since 2026-11-25T11:00:00Z: harvest")
     assert reasons(Ledger(holds={"leak": Hold(since="t")})) == (None, None)
+
+
+def test_a_running_download_is_ended_by_what_may_change_meanwhile_but_not_by_a_window() -> None:
+    ledger = Ledger(data=DataUse(month="2026-11", received=100))
+    assert ends_fetching(question(ledger, None, windows=NIGHT, data_budget=100)) is None
+    around = Surroundings(interface="wwan0", battery_percent=10)
+    for settings, reason in (
+        ({"metered_interfaces": ("wwan*",)}, Reason.METERED_LINK),
+        ({"min_battery": 20}, Reason.BATTERY_LOW),
+    ):
+        held = ends_fetching(question(None, around, **settings))
+        assert held is not None
+        assert held.reason is reason

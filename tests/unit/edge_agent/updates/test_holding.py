@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.update_settings import MaintenanceWindow, ShadowSettings
+from edge_agent.updates import fetching
 from edge_agent.updates.conditions import Surroundings
 from edge_agent.updates.trust.job import Failed
 from fleet_contract.messages import Evidence, Figures, UpdateReport
@@ -136,6 +137,22 @@ def test_a_hold_ends_a_running_download(boot: Callable[..., Device]) -> None:
     waits(device, Reason.HELD)
     device.hang = False
     device.updater.release(None)
+    device.settle("frost", 1, State.COMMITTED)
+
+
+def test_a_download_ends_when_the_way_to_the_network_becomes_a_metered_one(
+    boot: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "LOOK_AGAIN", 0.001)
+    device = boot(metered_interfaces=("wwan*",))
+    device.hang = True
+    device.around = Surroundings(interface="wlan0")
+    device.desire(1, frost=1)
+    device.until(lambda: bool(device.jobs))
+    device.around = Surroundings(interface="wwan0")
+    waits(device, Reason.METERED_LINK)
+    device.hang, device.around = False, Surroundings(interface="wlan0")
+    device.updater.plan()
     device.settle("frost", 1, State.COMMITTED)
 
 
