@@ -13,6 +13,7 @@ from typing import Final
 
 _CHUNK: Final = 65536
 _SLOW_CHUNK: Final = 512
+_SLOW_SECONDS: Final = 0.02
 _BEFORE_RESET: Final = 0.02
 """Seconds in which the part that was forwarded reaches its reader: a reset may overtake it."""
 
@@ -140,7 +141,9 @@ class Proxy:
         other = self._pairs[sock]
         try:
             bytes_per_second = self._bytes_per_second
-            data = sock.recv(_CHUNK if bytes_per_second is None else _SLOW_CHUNK)
+            # A sleep takes a little longer than asked, so a fast link is not slept for in many small pieces.
+            slowly = None if bytes_per_second is None else max(_SLOW_CHUNK, min(_CHUNK, int(bytes_per_second * _SLOW_SECONDS)))
+            data = sock.recv(slowly or _CHUNK)
             if self._part is not None and len(data) > 1:
                 other.sendall(data[: min(max(1, round(len(data) * self._part)), len(data) - 1)])
                 self._part = None
