@@ -1,5 +1,6 @@
 """A device that lives several lives, and what has to be true of it after them."""
 
+import json
 import multiprocessing
 import time
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from edge_agent.updates.ledger import Ledger, Move
 from edge_agent.updates.machine import RESUME, Event, step
 from tests.faults.network.lab import Liar
 from tests.faults.updates.fleet import MODEL, Fleet, read_ledger
-from tests.faults.updates.life import ANSWERS, NOBODY, Plan, live, publish
+from tests.faults.updates.life import ANSWERS, NOBODY, OPERATIONS, Plan, live, publish
 from tests.faults.updates.operations import Failing
 from tests.faults.updates.scenario import SCENARIOS, Ending, Kill, Step
 
@@ -71,6 +72,11 @@ class Device:
     def log(self) -> str:
         """The end of what it has said."""
         return (self.folder / "log").read_text()[-4000:]
+
+    def operations(self) -> list[str]:
+        """On its disk, in the last life."""
+        seen: list[str] = json.loads((self.folder / OPERATIONS).read_bytes())
+        return seen
 
     def check(self) -> "Outcome":
         """It has ended as the scenario says, by a way that the table has, and the incumbent has answered all the time."""

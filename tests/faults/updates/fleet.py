@@ -60,7 +60,7 @@ class Fleet:
             desired={MODEL: DesiredModel(model=MODEL, release=installed[0])},
             active={MODEL: places[0]},
             previous={MODEL: places[1]} if len(places) > 1 else {},
-            factory={MODEL: places[-1]},
+            factory={MODEL: places[0]},
         )
         floors = Floors(releases={MODEL: floor} if floor else {})
         write_values(state / "agent.db", {LEDGER_KEY: ledger, FLOORS_KEY: floors})

@@ -43,6 +43,7 @@ SETTLED: Final = 40
 NOBODY: Final = "-"
 RETAINED: Final = "retained.json"
 ANSWERS: Final = "answers"
+OPERATIONS: Final = "operations.json"
 NOTES: Final = "notes.jsonl"
 
 
@@ -266,7 +267,7 @@ class Life:
         self.operations.end()
         self.updater.stop()
         self._store.close()
-        (self.folder / "operations.json").write_text(json.dumps(self.operations.seen))
+        (self.folder / OPERATIONS).write_text(json.dumps(self.operations.seen))
         return 0 if ended and not self.loop.errors else 1
 
     # ---- what the actions of a scenario ask for
