@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from edge_agent.durable import fsync_folder
 from edge_agent.journal.batch import Counts
 from edge_agent.journal.errors import StoreInUse, is_corrupt, to_store_error
-from edge_agent.journal.schema import migrate
+from edge_agent.journal.schema import migrate, refuse_newer
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,21 @@ def open_writable(path: Path) -> tuple[sqlite3.Connection, Damaged | None]:
     return opened, damaged
 
 
+def _leave_newer_alone(path: Path) -> None:
+    """Raises StoreTooNew for a newer release's file, which is not written to: not even its log is moved into it."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        refuse_newer(connection)
+    except sqlite3.Error:
+        pass  # damaged, or not to be read now: what opens it for writing judges that
+    finally:
+        connection.close()
+
+
 def _open(path: Path) -> sqlite3.Connection | Damaged:
+    _leave_newer_alone(path)
     # used by the writer thread alone after this function has returned
     connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False, cached_statements=64)
     usable = False

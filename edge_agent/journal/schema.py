@@ -72,12 +72,7 @@ VERSION: Final = len(STEPS)
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to this release's tables, in one transaction. Raises StoreTooNew, sqlite3.Error."""
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found > VERSION:
-        raise StoreTooNew(
-            f"agent.db has schema version {found}, this release knows {VERSION} at most: "
-            "run the newer release again, or move the file away to start anew"
-        )
+    found = refuse_newer(connection)
     if found == VERSION:
         return
     connection.execute("BEGIN EXCLUSIVE")
@@ -98,3 +93,14 @@ def migrate(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def refuse_newer(connection: sqlite3.Connection) -> int:
+    """The version of the file's tables. Raises StoreTooNew, sqlite3.Error."""
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found > VERSION:
+        raise StoreTooNew(
+            f"agent.db has schema version {found}, this release knows {VERSION} at most: "
+            "run the newer release again, or move the file away to start anew"
+        )
+    return found

@@ -124,6 +124,8 @@ class DataUse(Struct, kw_only=True):
 class Ledger(Struct, kw_only=True):
     """Everything but the floors."""
 
+    version: int = 1
+    """Of the meaning of all this (`store.py`); what has none is of the first."""
     revision: int = 0
     """Of the last desired state taken in."""
     desired: dict[str, DesiredModel] = msgspec.field(default_factory=dict)

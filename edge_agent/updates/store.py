@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from edge_agent.loop import Loop
 from edge_agent.updates.ledger import Floors, Ledger
@@ -16,6 +17,8 @@ from edge_agent.updates.ports import Values
 
 LEDGER_KEY: Final = "updates.ledger"
 FLOORS_KEY: Final = "updates.floors"
+LEDGER_VERSION: Final = 1
+"""Of what the two values mean. New fields with a default need no new version; what older code must not go on with does."""
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,10 @@ class UpdateStore:
     """The durable memory of the update room. `ledger` and `floors` are changed in place, then `save`d."""
 
     def __init__(self, values: Values, loop: Loop, *, retry: float) -> None:
-        """`retry`: seconds until a refused write is tried again. Raises ValueError if what is stored does not decode."""
+        """`retry`: seconds until a refused write is tried again.
+
+        Raises ValueError if what is stored does not decode, or was written by a newer release.
+        """
         self._values = values
         self._loop = loop
         self._retry = retry
@@ -34,6 +40,8 @@ class UpdateStore:
         stored = values.get(LEDGER_KEY)
         floors = values.get(FLOORS_KEY)
         try:
+            if stored is not None:
+                _refuse_newer(msgspec.msgpack.decode(stored, type=_Versioned).version)
             self.ledger = msgspec.msgpack.decode(stored, type=Ledger) if stored is not None else Ledger()
             self.floors = msgspec.msgpack.decode(floors, type=Floors) if floors is not None else Floors()
         except msgspec.DecodeError as error:
@@ -65,3 +73,15 @@ class UpdateStore:
             self._write()
         for call in calls:
             self._loop.post(call)
+
+
+class _Versioned(Struct):
+    version: int = 1
+
+
+def _refuse_newer(found: int) -> None:
+    if found > LEDGER_VERSION:
+        raise ValueError(
+            f"agent.db: what is stored about updates has version {found}, this release knows {LEDGER_VERSION} at most: "
+            "run the newer release again, or move the file away to start anew"
+        )
