@@ -46,19 +46,26 @@ def fetch_by_delta(job: Job, base: Base, fetcher: TokenFetcher, target: TargetFi
     try:
         if not _is_whole(delta):
             _fetch(job, base, fetcher, target, delta, tell)
-        with delta.open("rb") as packed, Path(base.path).open("rb") as old, made.open("wb", buffering=0) as new:
+        with delta.open("rb") as packed, _open_base(base) as old, made.open("wb", buffering=0) as new:
             header = read_header(packed)
             if (header.base, header.target) != (base.digest.removeprefix("sha256:"), sha256) or header.length != target.length:
                 raise DeltaError("it is of other bundles than asked for")
             if apply_delta(header, packed, old, new) != sha256:
                 raise DeltaError("what it makes has not the signed hash")
-    except (DeltaError, FileNotFoundError) as error:
+    except DeltaError:
         for path in (delta, made):
             path.unlink(missing_ok=True)
-        raise error if isinstance(error, DeltaError) else DeltaError(str(error)) from error
+        raise
     made.replace(part)
     delta.unlink()
     return part
+
+
+def _open_base(base: Base) -> BinaryIO:
+    try:
+        return Path(base.path).open("rb")
+    except OSError as error:
+        raise DeltaError(f"the bundle to start from cannot be read: {error.strerror}") from error
 
 
 def _is_whole(delta: Path) -> bool:
@@ -104,7 +111,7 @@ def apply_delta(header: DeltaHeader, packed: BinaryIO, old: BinaryIO, new: Binar
     for number, frame in enumerate(header.frames):
         try:
             _apply_frame(frame, packed, old, new, digest)
-        except (zstd.ZstdError, DeltaError) as error:
+        except (zstd.ZstdError, DeltaError, MemoryError) as error:
             raise DeltaError(f"piece {number}: {error}") from error
     if packed.read(1):
         raise DeltaError("there is more behind the last piece")
@@ -112,8 +119,11 @@ def apply_delta(header: DeltaHeader, packed: BinaryIO, old: BinaryIO, new: Binar
 
 
 def _apply_frame(frame: Frame, packed: BinaryIO, old: BinaryIO, new: BinaryIO, digest: "hashlib._Hash") -> None:
-    old.seek(frame.source_start)
-    prefix = old.read(frame.source_length)
+    try:
+        old.seek(frame.source_start)
+        prefix = old.read(frame.source_length)
+    except OSError as error:
+        raise DeltaError(f"the bundle to start from cannot be read: {error.strerror}") from error
     if len(prefix) != frame.source_length:
         raise DeltaError("it asks for more than the old file holds")
     given = zstd.ZstdDict(prefix, is_raw=True).as_prefix if len(prefix) >= _LEAST_PREFIX else None

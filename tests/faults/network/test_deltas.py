@@ -133,12 +133,12 @@ def test_a_bundle_that_has_begun_to_come_whole_is_not_begun_anew(device: Device,
     assert server.targets()[0] is not None
 
 
-def test_an_incumbent_that_is_gone_or_damaged_costs_the_delta_and_no_more(
+def test_an_incumbent_that_is_gone_damaged_or_unreadable_costs_the_delta_and_no_more(
     device: Device, server: Liar, pair: Pair, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "damaged.tar"
     damaged.write_bytes(bytes(pair.old.stat().st_size))
-    for path in (damaged, tmp_path / "gone.tar"):
+    for path in (damaged, tmp_path / "gone.tar", tmp_path):
         run = device.run(release=2, base=msgspec.structs.replace(pair.base, path=str(path)))
         whole(run, pair)
         assert instead(run) is not None
