@@ -3,6 +3,7 @@
 from typing import Any
 
 from edge_agent.commands.text_table import text_table
+from fleet_contract.configuration_text import describe_configuration
 from fleet_contract.drift_text import describe_drift
 from fleet_contract.evidence_text import describe_evidence
 from fleet_contract.progress_text import describe_progress
@@ -25,6 +26,8 @@ def render(status: dict[str, Any]) -> str:
     lines += [f"trust     {phrase}" for phrase in describe_trust(status["trust"])]
     if (behind := status["clock_behind_s"]) is not None:
         lines.append(f"clock     {_duration(behind)} before the last time that was seen: not believed")
+    if configuration := describe_configuration(status.get("configuration")):
+        lines.append(f"config    {configuration}")
     lines += [
         f"queue     {queue['pipeline']}: {queue['waiting']} windows wait, {queue['policy']} beyond {queue['max_windows']}"
         for queue in status["queues"]

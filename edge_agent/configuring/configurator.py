@@ -165,7 +165,7 @@ class Configurator:
         self._waiting = None
         layer = policy.find_on_disk(record, record.name, record.revision)
         if layer == record.current and (layer is not None or not record.name):
-            if record.unproven:
+            if record.unproven and not policy.is_returned(record):
                 self._move(Event.ON_TRIAL)
                 self._watch()
             else:

@@ -198,6 +198,7 @@ def _clock(health: dict[str, Any]) -> str | None:
 def _render_one(device: dict[str, Any]) -> Any:
     from rich.console import Group
 
+    from fleet_contract.configuration_text import describe_agent, describe_configuration
     from fleet_contract.drift_text import describe_drift
     from fleet_contract.evidence_text import describe_evidence
     from fleet_contract.progress_text import describe_progress
@@ -212,11 +213,12 @@ def _render_one(device: dict[str, Any]) -> Any:
         ("state", _state(device)),
         ("labels", labels_text(device["labels"])),
         ("last seen", age(device["last_seen"])),
-        ("agent", birth.get("agent_version")),
+        ("agent", describe_agent(birth)),
         ("system", birth.get("operating_system")),
         ("machine", " ".join(filter(None, (hardware.get("board"), hardware.get("machine"))))),
         ("memory", size(hardware.get("memory_bytes"))),
         ("desired", ", ".join(f"{each['model']} r{each['release']}" for each in device["desired"]["models"])),
+        ("configuration", describe_configuration(reported.get("configuration")) or None),
         *(("trust", phrase) for phrase in describe_trust(reported.get("trust"))),
         ("updates held", ", ".join("all" if item == "*" else item for item in reported.get("holds", ())) or None),
         ("revision", f"{reported.get('revision', 0)} of {device['desired']['revision']}"),
