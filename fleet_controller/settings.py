@@ -128,6 +128,9 @@ class RegistrySettings(Section):
 
     passphrase_file: Path | None = None
     """Opens the two online keys (snapshot, timestamp). None: `keys/online/passphrase` in the state folder."""
+    load_models: bool = True
+    """Load each bundle before it is published, in a process of its own, to hold its tensors against the manifest. What this
+    machine has no runtime for is published unseen. False: only devices load models."""
     refresh: Duration = Field(default=86400.0, gt=0)
     """How often the timestamp is signed again; devices stop believing one that is a week old."""
 

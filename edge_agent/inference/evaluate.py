@@ -1,13 +1,14 @@
 """One bundle tried on a data set, by the worker's own code in a process of its own: scores, latency and memory.
 
-`python -m edge_agent.inference.evaluate BUNDLE.tar [--data SAMPLES.jsonl] [--inputs FOLDER] [--seconds S]` prints an
-`Evaluation` as JSON. It ends with status 0 also for a bundle that cannot be loaded: that is an answer. Status 1: the bundle or
-the data set cannot be read.
+`python -m edge_agent.inference.evaluate BUNDLE.tar [--data SAMPLES.jsonl] [--inputs FOLDER] [--seconds S] [--load-only]` prints
+an `Evaluation` as JSON. It ends with status 0 also for a bundle that cannot be loaded: that is an answer. Status 1: the
+bundle or the data set cannot be read.
 """
 
 import argparse
 import math
 import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 WARM_UP_RUNS: Final = 5
 FEWEST_RUNS: Final = 20
+LOAD_BYTES: Final = 4 * 1024**3
+"""Address space for loading alone, beside four times the bundle."""
+LOAD_CPU_SECONDS: Final = 60
 
 
 class WatchedBackend:
@@ -89,11 +93,12 @@ class Trial:
         return sorted(taken)
 
 
-def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: float) -> Evaluation:
+def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: float, *, load_only: bool = False) -> Evaluation:
     """Load the bundle, answer its golden samples, take times and memory, and then score the samples of `data`, JSON lines.
 
-    Into the folder `inputs`, if it is given, go the model's own inputs for each sample, as `{position}.npz`. Raises
-    DataSetError and OSError when the samples cannot be read.
+    Into the folder `inputs`, if it is given, go the model's own inputs for each sample, as `{position}.npz`. With
+    `load_only` nothing is asked: names, types and shapes are held against the file while it is loaded. Raises DataSetError and
+    OSError when the samples cannot be read.
     """
     plan = resolve(InferenceSettings(threads=1), bundle.manifest.name, bundle.manifest.runtime.value)
     load = load_request(bundle, plan)
@@ -113,6 +118,8 @@ def evaluate(bundle: Bundle, data: Path | None, inputs: Path | None, seconds: fl
     except (MemoryError, ImportError) as error:
         reason = protocol.RUNTIME_MISSING if isinstance(error, ImportError) else protocol.LOAD_FAILED
         return Evaluation(failed=(reason, f"{type(error).__name__}: {error}"))
+    if load_only:
+        return Evaluation(provider=trial.backend.provider, runtime_version=trial.backend.version)
     answered = [trial.ask(to_input(sample)) for sample in bundle.golden]
     mismatch = compare(bundle.golden, [scored for scored, _ in answered])
     feeds = [given for _, given in answered if given is not None]
@@ -171,6 +178,14 @@ def most_resident_bytes() -> int:
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
+def _limit(size: int) -> None:
+    """Bounds for loading alone, where nobody watches: a file can make a runtime work and allocate without end."""
+    memory = LOAD_BYTES + 4 * size
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (LOAD_CPU_SECONDS, LOAD_CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def main() -> int:
     """Run it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m edge_agent.inference.evaluate")
@@ -178,10 +193,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="samples, JSON lines")
     parser.add_argument("--inputs", type=Path, help="folder for the model's own inputs of each sample")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long single runs are timed")
+    parser.add_argument("--load-only", action="store_true", help="load it, and ask it nothing")
     options = parser.parse_args()
     os.environ.update(child_environment(1))
     try:
-        evaluation = evaluate(open_bundle_file(options.bundle), options.data, options.inputs, options.seconds)
+        if options.load_only:
+            _limit(options.bundle.stat().st_size)
+        bundle = open_bundle_file(options.bundle)
+        evaluation = evaluate(bundle, options.data, options.inputs, options.seconds, load_only=options.load_only)
     except (BundleError, DataSetError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

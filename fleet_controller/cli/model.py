@@ -50,7 +50,7 @@ def _render_list(releases: list[dict[str, Any]]) -> Any:
             each["model"],
             each["release"],
             each["version"],
-            ", ".join(item["variant"] for item in each["variants"] if item["variant"]) or each["manifest"]["runtime"],
+            ", ".join(item["variant"] for item in each["variants"] if item["variant"]) or each["manifest"].get("runtime"),
             size(each["size"]),
             short(each["digest"]),
             "revoked" if each["revoked"] else None,

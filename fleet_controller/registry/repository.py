@@ -147,12 +147,15 @@ class Repository:
         *,
         online: OnlineKeys = dict,
         clock: Callable[[], datetime] = _utc_now,
+        try_bundle: Callable[[Path], object] = lambda _bundle: None,
     ) -> None:
+        """`try_bundle` raises BundleError for a bundle that is signed and still not to be published."""
         self.folder = folder
         self._metadata = folder / "metadata"
         self._targets = folder / "targets"
         self._online = online
         self._clock = clock
+        self._try_bundle = try_bundle
         self._lock = threading.Lock()
 
     def root(self) -> bytes:
@@ -220,6 +223,8 @@ class Repository:
             proposed = _parse(signed, Targets)
             facts = [measure_bundle(bundle) for bundle in bundles]
             releases = check_publication(state.targets.signed, state.models, proposed, facts, self._clock())
+            for bundle in bundles:
+                self._try_bundle(bundle)
             for bundle, release in zip(bundles, releases, strict=True):
                 target = self.target_file(release)
                 target.parent.mkdir(parents=True, exist_ok=True)

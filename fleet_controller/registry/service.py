@@ -13,6 +13,7 @@ from fleet_contract.bundle import BundleError
 from fleet_controller.registry.bundles import measure_bundle
 from fleet_controller.registry.deltas import Deltas
 from fleet_controller.registry.keys import open_folder, read_passphrase
+from fleet_controller.registry.loading import check_loads
 from fleet_controller.registry.publication import PublishedRelease
 from fleet_controller.registry.repository import Repository, SignedChange
 from fleet_controller.settings import ControllerSettings
@@ -127,6 +128,7 @@ def open_registry(settings: ControllerSettings, database: Database, clock: Calla
         folder.repository,
         online=lambda: open_folder(folder.online_keys, passphrase),
         clock=lambda: datetime.fromtimestamp(clock(), UTC),
+        try_bundle=check_loads if settings.registry.load_models else lambda _bundle: None,
     )
     folder.uploads.mkdir(mode=0o700, exist_ok=True)
     for leftover in folder.uploads.iterdir():
