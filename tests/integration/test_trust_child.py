@@ -353,6 +353,20 @@ def test_a_stolen_timestamp_key_cannot_lock_a_device_out_once_root_has_taken_it_
     assert device.run(**seen)[-1]["line"] == "done"
 
 
+def test_stolen_online_keys_cannot_lock_a_device_out_once_root_has_taken_them_away(device: Device, signing: Signing) -> None:
+    signing.snapshot.version = signing.timestamp.version = 2**40
+    signing.publish()
+    valid = device.run()[0]
+    seen = {"timestamp_floor": valid["timestamp_version"], "timestamp_keys": valid["timestamp_keys"]}
+    signing.snapshot.version = signing.timestamp.version = 4
+    signing.publish()
+    assert device.refused(**seen) == ("metadata_rollback", False)
+    signing.rotate("snapshot")
+    signing.rotate("timestamp")
+    signing.publish()
+    assert device.run(**seen)[-1]["line"] == "done"
+
+
 def test_expired_metadata_is_refused_for_now(device: Device, signing: Signing) -> None:
     signing.timestamp.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
     signing.publish()

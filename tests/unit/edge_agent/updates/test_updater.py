@@ -659,6 +659,31 @@ def test_a_candidate_that_is_slow_beside_the_incumbent_never_answers(boot: Calla
     assert device.cancelled == 1
 
 
+def test_a_candidate_that_is_revoked_while_it_shadows_is_never_switched_to(boot: Callable[..., Device]) -> None:
+    device = boot(**WATCHED)
+    first_release(device)
+    device.desire(2, frost=2)
+    in_state(device, 2, State.SHADOWING)
+    device.updater._floors.releases["frost"] = 3
+    device.evidence["frost"] = Evidence(candidate=GOOD, incumbent=GOOD, compared=50, agreed=50)
+    device.settle("frost", 2, State.REJECTED)
+    assert device.running == {"frost": 1}
+    assert device.notes[-1]["reason"] == Reason.RELEASE_BELOW_FLOOR
+
+
+def test_a_release_on_the_disk_that_was_revoked_while_it_waited_is_not_gone_back_to(boot: Callable[..., Device]) -> None:
+    device = boot(retry_min=0.05, retry_max=0.05)
+    committed(device, 1, 1)
+    committed(device, 2, 2)
+    device.fetch_error = Failed(reason=Reason.METADATA_EXPIRED, detail="expired", temporary=True)
+    device.desire(3, frost=1)
+    device.until(lambda: device.updater._steps.is_backing_off("frost"))
+    device.updater._floors.releases["frost"] = 2
+    device.settle("frost", 1, State.REJECTED)
+    assert device.running == {"frost": 2}
+    assert device.notes[-1]["reason"] == Reason.RELEASE_BELOW_FLOOR
+
+
 def test_a_shadow_whose_worker_ends_is_refused(boot: Callable[..., Device]) -> None:
     device = boot(**WATCHED)
     first_release(device)
