@@ -115,3 +115,13 @@ def test_what_updates_wait_for_and_how_far_they_are_is_shown() -> None:
         "updates are held: all models (edge-agent updates release)",
         "updates have fetched 1.5 of 2.0 MB this month",
     ]
+
+
+def test_the_variant_that_was_picked_is_shown_with_why() -> None:
+    model = {"model": "leak", "version": "2.0.0", "release": 3, "provider": "CPU", "digest": "sha256:ab", "variant": "int8"}
+    update = {"model": "leak", "release": 3, "state": "committed", "reason": None, "detail": None, "variant": "int8"}
+    update |= {"picked": "it costs least: 1 ms, 0.1 MB", "not_picked": {"tflite": "no runtime for tflite is installed"}}
+    rows = [" ".join(line.split()) for line in render(status(models=[model], updates=[update])).splitlines()]
+    assert "leak 2.0.0 int8 3 CPU sha256:ab" in rows
+    picked = "variant int8: it costs least: 1 ms, 0.1 MB; not tflite: no runtime for tflite is installed"
+    assert f"leak 3 committed {picked}" in rows
