@@ -41,7 +41,13 @@ class Device:
         self._server = Liar(self.fleet.repository)
         self._server.misbehave = None if scenario.server is None else scenario.server()
 
-    def live(self, step: Step | None = None, kill: Kill = Kill.AFTER, failing: Failing | None = None) -> int:
+    def live(
+        self,
+        step: Step | None = None,
+        kill: Kill = Kill.AFTER,
+        failing: Failing | None = None,
+        full_at: str | None = None,
+    ) -> int:
         """One life, to its end; returns the exit status."""
         assert self._server is not None
         url = f"http://127.0.0.1:{self._server.server_port}/artifacts"
@@ -53,6 +59,7 @@ class Device:
             step=step,
             kill=kill,
             failing=failing,
+            full_at=full_at,
         )
         process = _FORKING.Process(target=live, args=(plan,))
         process.start()

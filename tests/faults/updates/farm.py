@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +22,10 @@ INTERVAL: Final = 0.01
 """Seconds between two events of one device."""
 WINDOW: Final = 7
 """Events that the model looks at together; each is in one window."""
+START: Final = datetime(2022, 1, 1, tzinfo=UTC)
+"""Of the first event; calendar features look at it."""
 PASSWORD: Final = "a-password"
-INPUTS: Final = 40
+INPUTS: Final = 25
 """Of shadowing and of probation."""
 
 
@@ -97,8 +100,9 @@ class Farm:
         while not self._stopping.wait(INTERVAL):
             for device in tuple(self._streaming):
                 number = self.sent[device]
-                event = {"id": f"{device}-{number}", "temp_max": 10.0 + number % 7, "temp_min": -3.0 + number % 11}
-                event |= {"wind": 1.0 + number % 5, "precipitation": float(number % 3)}
+                when = (START + timedelta(seconds=number)).isoformat()
+                event = {"id": f"{device}-{number}", "time": when, "temp_max": 10.0 + number % 7}
+                event |= {"temp_min": -3.0 + number % 11, "wind": 1.0 + number % 5, "precipitation": float(number % 3)}
                 self._publisher.publish(f"farm/{device}/weather", json.dumps(event), qos=1)
                 self.sent[device] += 1
                 if device in self._ending and self.sent[device] % WINDOW == 0:
@@ -106,7 +110,7 @@ class Farm:
 
     def _hear(self, message: paho.MQTTMessage) -> None:
         result = json.loads(message.payload)
-        answers = self.results[result["device"]]
+        answers = self.results[message.topic.split("/")[2]]
         for event in result["events"]["ids"]:
             answers.setdefault(event, set()).add(bytes(message.payload))
 
@@ -166,3 +170,8 @@ class WholeAgent:
     def update(self) -> dict[str, Any]:
         """How the newest update stands."""
         return next(iter(self.status().get("updates", ())), {"state": None, "release": None})
+
+    def reasons(self) -> set[str]:
+        """Reason codes of what it has said so far, in its log."""
+        lines = (json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{"))
+        return {line["reason"] for line in lines if line.get("reason")}

@@ -5,6 +5,7 @@ not there: `Answering` stands in for the models, and a file for the broker's ret
 plays the same with nothing left out.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -38,6 +39,9 @@ EVENT: Final = 0.001
 """Seconds between two events."""
 INPUTS: Final = 25
 """Of shadowing and of probation."""
+FULL_FOR: Final = 200
+"""Events."""
+FILLER: Final = "somebody else's file"
 SETTLED: Final = 40
 """Events after which nothing more is expected to happen."""
 NOBODY: Final = "-"
@@ -61,6 +65,8 @@ class Plan:
     kill: Kill = Kill.AFTER
     failing: Failing | None = None
     """Which of its operations fail."""
+    full_at: str | None = None
+    """As soon as this event is durable another file takes all that is left of the disk, for a while."""
     longest: float = 20.0
 
 
@@ -227,6 +233,7 @@ class Life:
         self.values = WatchedValues(self._store, before=self._before, after=self._after)
         self._done: set[tuple[int, str]] = set()
         self._quiet = 0
+        self._full_for = 0
         self._published = False
         self.superseded = threading.Event()
         self._notes = (plan.folder / NOTES).open("a", buffering=1)
@@ -311,6 +318,8 @@ class Life:
         if self._plan.kill is Kill.AFTER and self._is_there(moves):
             die()
         for move in moves:
+            if move.event == self._plan.full_at and move.release == self.scenario.desired:
+                self._fill()
             key = (move.release, move.event)
             if key in self.scenario.at and key not in self._done:
                 self._done.add(key)
@@ -319,7 +328,17 @@ class Life:
     def _is_there(self, moves: tuple[Move, ...]) -> bool:
         return any(Step(move.before, str(move.event), move.after) == self._plan.step for move in moves)
 
+    def _fill(self) -> None:
+        self._full_for = FULL_FOR
+        with contextlib.suppress(OSError), (self.folder / FILLER).open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
+
     def _event(self) -> None:
+        if self._full_for:
+            self._full_for -= 1
+            if not self._full_for:
+                (self.folder / FILLER).unlink()
         self._answers.write(self.answering.event().encode())
         reports = self.updater.reports()
         tried = next((item.state for item in reports if self.is_tried(item.release)), None)
@@ -331,7 +350,8 @@ class Life:
             self.updater.release(None)
         final = all(item.state in FINAL for item in reports) and bool(reports)
         recorded = [item.release for item in self.updater.installed()]
-        quiet = final and recorded == [self.answering.release] and self.values.durable and not self._store.busy
+        durable = self.values.durable and not self._store.busy
+        quiet = final and recorded == [self.answering.release] and durable and not self._full_for
         self._quiet = self._quiet + 1 if quiet else 0
 
     def _note(self, **fields: Any) -> None:
