@@ -18,7 +18,7 @@ app = typer.Typer(help="Configurations of devices: pipelines, thresholds, log le
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The configuration's name.")]
 DeviceOption = Annotated[list[str] | None, typer.Option("--device", "-d", help="This device; repeat for more.")]
-WhereOption = Annotated[list[str] | None, typer.Option("--where", "-w", help="Devices with this label, key=value.")]
+SelectOption = Annotated[list[str] | None, typer.Option("--select", "-s", help="Devices with this label, key=value.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Every device.")]
 
 
@@ -175,7 +175,7 @@ def diff(
 def assign(
     what: Annotated[str, typer.Argument(metavar="NAME[@REVISION]", help="Without a revision the newest.")],
     device: DeviceOption = None,
-    where: WhereOption = None,
+    select: SelectOption = None,
     every: AllOption = False,
     canary: Annotated[str | None, typer.Option(help='First wave: a number, or a share such as "10%"; 0 is one wave.')] = None,
     soak: Annotated[str | None, typer.Option(help="How long a wave must stay healthy, such as 30s or 1h.")] = None,
@@ -188,12 +188,12 @@ def assign(
 
     `fleet rollout show`, `pause`, `resume`, `abort` and `return` work on it.
 
-    Example: fleet config assign orchards@2 --where site=farm --canary 1 --soak 5min --on-failure return
+    Example: fleet config assign orchards@2 --select site=farm --canary 1 --soak 5min --on-failure return
     """
     name, _, number = what.partition("@")
     if number and not (number.isascii() and number.isdigit()):
         fail(Exit.USAGE, f"{what!r}: write NAME or NAME@REVISION, such as orchards@2")
-    body = _selection(device, where, every=every) | {
+    body = _selection(device, select, every=every) | {
         "revision": int(number) if number else None,
         "canary": canary,
         "soak": parse_duration(soak) if soak is not None else None,
@@ -207,7 +207,7 @@ def assign(
 @app.command("unassign", epilog=EPILOG)
 def unassign(
     device: DeviceOption = None,
-    where: WhereOption = None,
+    select: SelectOption = None,
     every: AllOption = False,
     dry_run: DryRunOption = False,
     output: OutputOption = Output.TABLE,
@@ -216,7 +216,7 @@ def unassign(
 
     Example: fleet config unassign --device barn-3
     """
-    body = _selection(device, where, every=every) | {"dry_run": dry_run}
+    body = _selection(device, select, every=every) | {"dry_run": dry_run}
 
     def render(answer: dict[str, Any]) -> Any:
         head = "would be told" if answer["dry_run"] else "told"
@@ -225,10 +225,10 @@ def unassign(
     show(lambda: Service().post("/unassignments", body), render, output)
 
 
-def _selection(device: list[str] | None, where: list[str] | None, *, every: bool) -> dict[str, Any]:
-    if sum((bool(device), bool(where), every)) != 1:
-        fail(Exit.USAGE, "select devices with --device, --where or --all: exactly one of the three")
-    return {"devices": device or [], "labels": parse_pairs(where or (), "label"), "all": every}
+def _selection(device: list[str] | None, select: list[str] | None, *, every: bool) -> dict[str, Any]:
+    if sum((bool(device), bool(select), every)) != 1:
+        fail(Exit.USAGE, "select devices with --device, --select or --all: exactly one of the three")
+    return {"devices": device or [], "labels": parse_pairs(select or (), "label"), "all": every}
 
 
 @app.command("remove", epilog=EPILOG)

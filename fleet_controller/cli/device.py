@@ -320,7 +320,10 @@ def label_one(
 @app.command("command", epilog=EPILOG)
 def command(
     name: NameArgument,
-    what: Annotated[str, typer.Argument(metavar="COMMAND", help="ping, status, restart-model, set-log-level, …")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="COMMAND", help="ping, status, restart-model, set-log-level, update-hold, update-release, …"),
+    ],
     arg: Annotated[list[str] | None, typer.Option("--arg", "-a", help="key=value; repeat for more.")] = None,
     wait: Annotated[str, typer.Option(help="How long to wait for the answer.")] = "15s",
     output: OutputOption = Output.TABLE,
@@ -328,6 +331,8 @@ def command(
     """Send a command and print the device's answer. The device executes it at most once.
 
     Example: fleet device command barn-1 restart-model --arg model=frost
+
+    Example: fleet device command barn-1 update-hold --arg model=frost --arg why="the harvest is on"
     """
     answer = ask(Service(timeout=60.0), name, what, parse_values(arg or ()), parse_duration(wait))
     reply = answer["reply"] or {}

@@ -55,7 +55,7 @@ def _render(answer: dict[str, Any]) -> Any:
 
 
 def _inputs(group: dict[str, Any]) -> str:
-    counted = f"{group['inputs']} inputs of {group['devices']} devices"
+    counted = f"{group['inputs']} inputs of {group['devices']} device{'' if group['devices'] == 1 else 's'}"
     if not group["sketches"]:
         return f"{counted}, no baseline"
     return counted if group["judged"] else f"{counted}, too few to judge"

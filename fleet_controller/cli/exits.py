@@ -23,7 +23,7 @@ MEANING: Final = {
     Exit.OK: "done",
     Exit.FAILED: "refused or failed; the reason is on standard error",
     Exit.USAGE: "the command line is wrong",
-    Exit.NOT_FOUND: "there is no such device, model or rollout",
+    Exit.NOT_FOUND: "there is no such device, model, rollout, configuration or result",
     Exit.UNREACHABLE: "the service does not answer",
     Exit.NOT_AUTHORISED: "the token is missing, unknown, or lacks the role",
     Exit.NO_ANSWER: "the device has not answered in time",

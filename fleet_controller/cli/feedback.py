@@ -56,7 +56,9 @@ def give(
     Saying the same again changes nothing; saying something else corrects it, and what was said before is kept.
     With --file every line stands alone: what is refused is named by its line, and the exit code is then 1.
 
-    Example: fleet feedback 9f86d081884c7d65 --label frost · fleet feedback --file labels.csv
+    Example: fleet feedback 9f86d081884c7d65 --label frost --device barn-1
+
+    Example: fleet feedback --file labels.csv
     """
     if (result_id is None) == (file is None):
         fail(Exit.USAGE, "give a RESULT_ID or --file: exactly one of the two")
@@ -80,12 +82,13 @@ def give(
     view = total.view()
     if output is Output.JSON:
         print_json(view)
-    else:
+    elif file is not None or not total.refused:
         typer.echo(", ".join(f"{view[name]} {name.replace('_', ' ')}" for name in ("taken", "corrected", "repeated")))
         if total.not_sent:
             typer.echo(f"{total.not_sent} of them do not go to the devices: too many wait for them already")
     if total.refused:
-        raise typer.Exit(Exit.FAILED.value)
+        unknown = file is None and total.refused[0]["reason"] == "unknown_result"
+        raise typer.Exit((Exit.NOT_FOUND if unknown else Exit.FAILED).value)
 
 
 def _send_file(service: Service, file: Path, total: _Sum) -> None:

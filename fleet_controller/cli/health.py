@@ -9,7 +9,7 @@ from fleet_controller.cli.connection import Service
 from fleet_controller.cli.output import age, show, size, table
 
 _EXPIRY_WARNING: Final = timedelta(days=30)
-_RESIGNED: Final = ("snapshot", "timestamp")
+_RESIGNED: Final = ("snapshot", "timestamp", "config")
 """Short-lived by design; a warning is due when the schedule has missed several days."""
 
 

@@ -16,13 +16,9 @@ from fleet_controller.cli.output import age, short, show, size, table
 
 app = typer.Typer(help="Model bundles and their signed releases.", no_args_is_help=True, epilog=EPILOG)
 
-app.command("optimize", epilog=OPTIMIZE_EPILOG)(optimize)
-app.command("accuracy", epilog=EPILOG)(accuracy.show_accuracy)
-app.command("drift", epilog=EPILOG)(drift.show_drift)
 app.command("build", epilog=BUILD_EPILOG)(build)
 app.command("baseline", epilog=EPILOG)(baseline)
-for command in (release.add, release.sign, release.publish, release.revoke):
-    app.command(command.__name__, epilog=EPILOG)(command)
+app.command("optimize", epilog=OPTIMIZE_EPILOG)(optimize)
 
 
 @app.command("verify", epilog=EPILOG)
@@ -122,3 +118,9 @@ def _variant_row(variant: dict[str, Any]) -> tuple[str | None, ...]:
         f"{latency / 1000:g} ms on {facts.get('latency_device')}" if latency else None,
         short(variant["digest"]),
     )
+
+
+for command in (release.add, release.sign, release.publish, release.revoke):
+    app.command(command.__name__, epilog=EPILOG)(command)
+app.command("drift", epilog=EPILOG)(drift.show_drift)
+app.command("accuracy", epilog=EPILOG)(accuracy.show_accuracy)

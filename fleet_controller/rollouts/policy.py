@@ -162,19 +162,27 @@ def plan_waves(devices: Sequence[str], canary: str) -> tuple[tuple[str, ...], ..
     return tuple(wave for wave in (ordered[:size], ordered[size:]) if wave)
 
 
-def is_healthy(target: Target, plan: Plan, evidence: Evidence, attested: float, now: float) -> bool:
-    """Whether the device is known to be well with the release. Unknown is not healthy."""
-    if not evidence.online or evidence.health_received is None:
-        return False
+def find_doubt(target: Target, plan: Plan, evidence: Evidence, attested: float, now: float) -> str | None:
+    """Why the device is not known to be well with the release, in words that hold while nothing changes; None: it is well.
+
+    Unknown is not healthy.
+    """
+    received = evidence.health_received
+    if not evidence.online:
+        return "it is offline"
     if evidence.update_release == target.release and evidence.update_state is UpdateState.PROBATION:
-        return False
-    if now - evidence.health_received > plan.health_stale or evidence.health_received < attested:
-        return False
-    if evidence.health_release != target.release or evidence.restarts > 0:
-        return False
-    if plan.max_drift is not None and (evidence.drift is None or evidence.drift > plan.max_drift):
-        return False
-    return evidence.errors <= MAX_ERROR_SHARE * (evidence.inferences + evidence.errors)
+        return "it is in probation"
+    if received is None or received < attested or evidence.health_release != target.release:
+        return "it has not reported its health with it yet"
+    if now - received > plan.health_stale:
+        return f"its health is older than {plan.health_stale:g} s"
+    if evidence.restarts > 0:
+        return "its worker was restarted"
+    if evidence.errors > MAX_ERROR_SHARE * (evidence.inferences + evidence.errors):
+        return f"more than {MAX_ERROR_SHARE:.0%} of its inferences failed"
+    if plan.max_drift is not None and evidence.drift is None:
+        return "its answers are too few to judge their drift, or the release has no baseline"
+    return None
 
 
 def judge(target: Target, plan: Plan, member: Member, evidence: Evidence, now: float) -> Member:
@@ -197,8 +205,9 @@ def judge(target: Target, plan: Plan, member: Member, evidence: Evidence, now: f
         if _has_drifted(target, plan, evidence, attested):
             told = f"the PSI of its answers is {evidence.drift:.2f}, allowed is {plan.max_drift:g}"
             return _lost(replace(member, attested=attested), GateReason.DRIFT, told)
-        if not is_healthy(target, plan, evidence, attested, now):
-            return replace(member, state=DeviceState.ATTESTED, reason=None, detail=None, attested=attested, healthy_since=None)
+        doubt = find_doubt(target, plan, evidence, attested, now)
+        if doubt is not None:
+            return replace(member, state=DeviceState.ATTESTED, reason=None, detail=doubt, attested=attested, healthy_since=None)
         since = member.healthy_since if member.healthy_since is not None else now
         return replace(member, state=DeviceState.HEALTHY, reason=None, detail=None, attested=attested, healthy_since=since)
     if evidence.running_release == target.release:

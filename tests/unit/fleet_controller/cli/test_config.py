@@ -102,7 +102,7 @@ def test_a_dry_run_signs_nothing(own_service: Any, file: Path) -> None:
 def test_it_is_assigned_in_waves_and_a_device_is_in_one_rollout_of_a_configuration_alone(farm: Any, file: Path) -> None:
     farm.fleet_json("config", "set", "waves", file)
     farm.fleet_json("config", "set", "other", file)
-    rollout = farm.fleet_json("config", "assign", "waves@1", "--where", "site=farm", "--canary", "1")
+    rollout = farm.fleet_json("config", "assign", "waves@1", "--select", "site=farm", "--canary", "1")
     assert (rollout["kind"], rollout["model"], rollout["release"], rollout["waves"]) == ("configuration", "waves", 1, 2)
     held = farm.fleet("config", "assign", "other", "--device", "barn-2")
     assert held.returncode == 1
@@ -120,7 +120,7 @@ def test_unassigning_leaves_a_device_with_its_own_file_and_lets_the_revision_be_
     assert farm.fleet_json("config", "show", "barns")["devices"][0]["wanted"] == {"name": "barns", "revision": 1}
     assert farm.fleet("rollout", "abort", number).returncode == 0
     assert farm.fleet("config", "remove", "barns", 1).returncode == 1
-    assert farm.fleet_json("config", "unassign", "--where", "site=farm")["devices"] == ["barn-1"]
+    assert farm.fleet_json("config", "unassign", "--select", "site=farm")["devices"] == ["barn-1"]
     assert farm.fleet_json("device", "show", "barn-1")["desired"]["configuration"] is None
     assert farm.fleet("config", "remove", "barns", 1).returncode == 0
     assert farm.fleet("config", "show", "barns").returncode != 0

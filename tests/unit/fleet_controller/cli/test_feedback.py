@@ -125,6 +125,12 @@ def test_what_cannot_be_meant_is_refused_as_usage(served, tmp_path: Path) -> Non
     assert served.fleet("feedback", "--file", tmp_path / "labels.txt", "--label", "a").returncode == 2
 
 
+def test_a_result_that_is_not_there_ends_with_3_and_says_so_alone(served) -> None:
+    done = served.fleet("feedback", "r1", "--label", "dry")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "there is no result 'r1'" in done.stderr
+
+
 def test_a_viewer_reads_accuracy_and_gives_nothing(served, ids: list[str]) -> None:
     token = new_token()
     database = Database(sqlite_url(served.state_dir / "controller.db"))

@@ -11,7 +11,7 @@ def _health(**expires_in: float) -> dict[str, object]:
 
 
 def test_fresh_metadata_and_a_connected_broker_give_no_warning() -> None:
-    assert find_warnings(_health(root=900, models=300, snapshot=15, timestamp=6), NOW) == []
+    assert find_warnings(_health(root=900, models=300, config=15, snapshot=15, timestamp=6), NOW) == []
 
 
 def test_offline_roles_are_warned_of_a_month_ahead_and_online_ones_when_the_schedule_was_missed() -> None:

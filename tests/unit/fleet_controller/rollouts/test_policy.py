@@ -79,24 +79,26 @@ def test_the_release_with_the_digest_of_any_variant_and_fresh_health_is_healthy(
 
 
 @pytest.mark.parametrize(
-    "doubt",
+    ("doubt", "told"),
     [
-        {"online": False},
-        {"update_release": 2, "update_state": UpdateState.PROBATION},
-        {"health_received": None},
-        {"health_received": 1069.0},
-        {"health_received": 1049.0},
-        {"health_release": 1},
-        {"health_release": None},
-        {"restarts": 1},
-        {"errors": 2},
+        ({"online": False}, "it is offline"),
+        ({"update_release": 2, "update_state": UpdateState.PROBATION}, "it is in probation"),
+        ({"health_received": None}, "it has not reported its health with it yet"),
+        ({"health_received": 1069.0}, "its health is older than 30 s"),
+        ({"health_received": 1049.0}, "it has not reported its health with it yet"),
+        ({"health_release": 1}, "it has not reported its health with it yet"),
+        ({"health_release": None}, "it has not reported its health with it yet"),
+        ({"restarts": 1}, "its worker was restarted"),
+        ({"errors": 2}, "more than 10% of its inferences failed"),
     ],
 )
-def test_whatever_is_unknown_or_bad_is_not_healthy_and_starts_the_soak_again(doubt: dict[str, object]) -> None:
+def test_whatever_is_unknown_or_bad_is_not_healthy_is_told_and_starts_the_soak_again(
+    doubt: dict[str, object], told: str
+) -> None:
     before = replace(TOLD, state=DeviceState.HEALTHY, attested=1050.0, healthy_since=1060.0)
     judged = judge(TARGET, PLAN, before, replace(WELL, **doubt), 1101.0)
     assert judged.state is DeviceState.ATTESTED
-    assert judged.healthy_since is None
+    assert (judged.healthy_since, judged.detail) == (None, told)
 
 
 def test_the_right_release_with_other_bytes_is_a_failure() -> None:
@@ -160,6 +162,7 @@ def test_where_drift_is_a_gate_a_device_must_know_it_and_one_above_fails(drift: 
     plan = replace(PLAN, max_drift=0.25)
     judged = judge(TARGET, plan, TOLD, replace(WELL, drift=drift), 1100.0)
     assert judged.state is state
+    assert ("too few to judge" in (judged.detail or "")) == (drift is None)
     assert judge(TARGET, PLAN, TOLD, replace(WELL, drift=drift), 1100.0).state is DeviceState.HEALTHY
     decision = decide(plan, 0, [judged], 1100.0)
     assert (isinstance(decision, FailGate) and decision.reason is GateReason.DRIFT) == (state is DeviceState.LOST)
