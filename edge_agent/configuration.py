@@ -7,6 +7,7 @@ Environment variables override the file: `SMALLHOLD_AGENT__MQTT__HOST=broker.exa
 
 import dataclasses
 import difflib
+import functools
 import math
 import os
 import tomllib
@@ -420,6 +421,7 @@ def _inherit(data: Any) -> Any:
     return data
 
 
+@functools.cache
 def _settings_class() -> type[BaseSettings]:
     class Base(BaseSettings):
         model_config = SettingsConfigDict(
