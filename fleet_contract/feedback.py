@@ -13,6 +13,8 @@ from fleet_contract.reasons import Reason
 MAX_TRUTHS: Final = 256
 """In one message."""
 MAX_ID: Final = 128
+NONE: Final = "none"
+"""What is right, and what is answered below the threshold, where a model has a single label and it was not that."""
 MAX_TEXT: Final = 128
 """Characters of a label, a source or a name."""
 
@@ -61,8 +63,12 @@ def said(outcome: Outcome) -> Said:
         return Said(label=None, best=None, value=outcome.score)
     best = max(scores, key=scores.__getitem__) if scores else outcome.label
     # A pipeline may name the labels anew, and its names for those that it did not answer are not in the result.
-    renamed = outcome.label not in scores
-    return Said(label=outcome.label, best=best, value=None, known=frozenset() if renamed else frozenset(scores))
+    known = frozenset() if outcome.label not in scores else frozenset(scores)
+    if len(scores) == 1:
+        known = known | {NONE} if known else known
+        if outcome.state == "off" and outcome.label is not None:
+            return Said(label=NONE, best=NONE, value=None, known=known)
+    return Said(label=outcome.label, best=best, value=None, known=known)
 
 
 def is_right(answer: Said, truth: Truth) -> bool:

@@ -60,6 +60,7 @@ class _Outcome(Struct, frozen=True):
     score: float | None = None
     scores: dict[str, float] = {}
     abstained: bool = False
+    state: str | None = None
 
 
 class _Result(Struct, frozen=True):
@@ -80,7 +81,13 @@ def read_answer(payload: bytes) -> Said | None:
         return None
     outcome = result.outcome
     return said(
-        Outcome(label=outcome.label, score=outcome.score, scores=outcome.scores, abstained=outcome.abstained),
+        Outcome(
+            label=outcome.label,
+            score=outcome.score,
+            scores=outcome.scores,
+            abstained=outcome.abstained,
+            state=outcome.state,
+        ),
     )
 
 

@@ -28,6 +28,21 @@ def test_an_abstention_is_not_right_even_where_the_best_label_is() -> None:
     assert not is_right(said(UNSURE), truth("frost"))
 
 
+@pytest.mark.parametrize("name", ["frost", "Frost tonight"])
+def test_a_model_with_one_label_says_none_below_its_threshold(name: str) -> None:
+    off = said(Outcome(label=name, score=0.1, scores={"frost": 0.1}, state="off"))
+    on = said(Outcome(label=name, score=0.9, scores={"frost": 0.9}, state="on"))
+    assert is_right(off, truth("none"))
+    assert not is_right(off, truth(name))
+    assert is_right(on, truth(name))
+    assert not is_right(on, truth("none"))
+    assert judge(truth("none"), on) is None
+    assert judge(truth("none"), said(FROST)) is not None
+    unsure = said(Outcome(score=0.5, scores={"frost": 0.5}, abstained=True, state="off"))
+    assert not is_right(unsure, truth("none"))
+    assert judge(truth("none"), unsure) is None
+
+
 def test_a_value_has_an_error_and_a_label_has_none() -> None:
     assert error_of(said(VALUE), truth(value=6.0)) == 1.5
     assert error_of(said(FROST), truth("frost")) is None
@@ -90,5 +105,5 @@ def test_wilsons_interval_is_that_of_the_textbook_and_stays_within_0_and_1() -> 
 
 def test_a_model_with_one_label_has_a_label_and_no_value() -> None:
     assert said(Outcome(label="leak", score=0.3, scores={"leak": 0.3})) == Said(
-        label="leak", best="leak", value=None, known=frozenset({"leak"})
+        label="leak", best="leak", value=None, known=frozenset({"leak", "none"})
     )
