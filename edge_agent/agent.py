@@ -22,7 +22,7 @@ from edge_agent.drift.watching import DriftWatch
 from edge_agent.engine import Engine
 from edge_agent.feedback import FeedbackIntake
 from edge_agent.health.probes import probe_pressure, read_battery, read_default_interface, read_temperature
-from edge_agent.health.reporter import Reporter, Sources, to_plain
+from edge_agent.health.reporter import Reporter, Sources
 from edge_agent.health.systemd import Notifier, Watchdog
 from edge_agent.inference.bundle_store import BundleStore
 from edge_agent.inference.governor import Governor
@@ -43,6 +43,7 @@ from edge_agent.rebirths import Rebirths
 from edge_agent.settings import AgentSettings
 from edge_agent.site import SiteHandler
 from edge_agent.slots import STARTS_KEY, Slots
+from edge_agent.status import Rooms, make_status, model_states
 from edge_agent.store_notes import StoreNotes
 from edge_agent.updates.conditions import Surroundings
 from edge_agent.updates.own_device import configured_for
@@ -51,7 +52,7 @@ from edge_agent.updates.updater import Updater
 from edge_agent.uplink import Uplink
 from edge_agent.values import StoredValues
 from fleet_contract.feedback import Tally
-from fleet_contract.messages import Desired, ModelRef, ModelState, NoteKind
+from fleet_contract.messages import Desired, ModelRef, NoteKind
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import SITE_SUFFIX, Up, down_filter
 from fleet_contract.version import CONTRACT_HIGH
@@ -180,7 +181,7 @@ class Agent:
             self.store.stream,
             starts,
             revision=lambda: self.updater.revision,
-            models=self._model_states,
+            models=lambda: model_states(self.models, self.updater),
             updates=lambda: self.updater.reports(),
             feedback=lambda: self.feedback.number,
             configuration=lambda: self.configurator.report(),
@@ -334,59 +335,20 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """What `edge-agent status` shows."""
-        counts = self.store.counts
-        return {
-            "device": self.settings.device,
-            "version": __version__,
-            "uptime_s": round(time.monotonic() - self.started, 1),
-            "links": {"site": self.site.connected, "fleet": self.fleet.connected},
-            "revision": self.updater.revision,
-            "models": [to_plain(item) for item in self._model_states()],
-            "updates": [to_plain(item) for item in self.updater.reports()],
-            "trust": to_plain(self.updater.trust()),
-            "update_holds": list(self.updater.holds()),
-            "update_bytes": self.updater.received,
-            "update_budget_bytes": self.settings.updates.data_budget,
-            "clock_behind_s": self.clock_watch.behind,
-            "update_log": {model: [to_plain(item) for item in moves] for model, moves in self.updater.moves().items()},
-            "configuration": to_plain(said) if (said := self.configurator.report()) is not None else None,
-            "workers": [
-                {
-                    "model": item.model,
-                    "pid": item.pid,
-                    "queue": item.queue,
-                    "inferences": item.inferences,
-                    "batching": item.batching.value,
-                    "max_batch": item.max_batch,
-                    "quarantined": item.quarantined,
-                    "mode": item.mode.name.lower(),
-                    "mode_detail": item.mode_detail,
-                    "sandbox": item.sandbox,
-                }
-                for item in self.models.stats()
-            ],
-            "pipelines": [item.name for item in self.settings.pipelines],
-            "queues": self.engine.queues.states(),
-            "journal_rows": counts.journal_rows,
-            "outbox_rows": counts.outbox_rows,
-            "outbox_bytes": counts.outbox_bytes,
-            "ballast_missing": self.store.ballast_missing,
-            "open_events": self.engine.open_events,
-            "dead_letters": self.store.dead_letters.rows,
-            "health": to_plain(self.reporter.last) if self.reporter.last is not None else None,
-            "counters": self.counters(),
-            "quality": [
-                {
-                    "model": model,
-                    "release": release,
-                    "labelled": tally.labelled,
-                    "right": tally.right,
-                    "accuracy": tally.accuracy,
-                    "mean_error": tally.mean_error,
-                }
-                for (model, release), tally in sorted(self.store.quality.tallies.items())
-            ],
-        }
+        rooms = Rooms(
+            settings=self.settings,
+            started=self.started,
+            site=self.site,
+            fleet=self.fleet,
+            store=self.store,
+            engine=self.engine,
+            models=self.models,
+            updater=self.updater,
+            configurator=self.configurator,
+            clock_watch=self.clock_watch,
+            reporter=self.reporter,
+        )
+        return make_status(rooms, self.counters())
 
     def _quality(self, model: str, release: int) -> Tally | None:
         remembered = self.settings.store.remembered_answers > 0
@@ -397,28 +359,6 @@ class Agent:
         if command == "modules":
             return {"modules": sorted({name.partition(".")[0] for name in sys.modules})}
         return self.executor.run_local(command, arguments)
-
-    def _model_states(self) -> tuple[ModelState, ...]:
-        """What answers now, attested by the workers themselves."""
-        states = []
-        installed = {(item.model, item.release): item for item in self.updater.installed()}
-        for item in self.models.stats():
-            reference = self.models.reference(item.model)
-            if reference is not None:
-                recorded = installed.get((reference.name, reference.release))
-                states.append(
-                    ModelState(
-                        model=reference.name,
-                        release=reference.release,
-                        version=reference.version,
-                        digest=reference.digest,
-                        provider=reference.provider,
-                        degraded=item.degraded,
-                        since=recorded.since if recorded is not None else "",
-                        variant=recorded.variant if recorded is not None else None,
-                    )
-                )
-        return tuple(states)
 
     def _on_desired(self, desired: Desired) -> None:
         if desired.contract > CONTRACT_HIGH and desired.revision > self.updater.revision:
