@@ -28,18 +28,14 @@ from edge_agent.inference.backends.providers import PROVIDERS
 from edge_agent.ingest.formats import find_format
 from edge_agent.outputs.rules import find_output_problems
 from edge_agent.pipeline.decision_rules import find_decision_problems
-from edge_agent.pipeline.join import MAX_CELLS
+from edge_agent.pipeline.window_rules import find_join_problems, find_window_problems
 from edge_agent.settings import (
     AgentSettings,
     InferenceSettings,
     IngestSettings,
-    JoinMethod,
-    JoinSettings,
     ModelSettings,
     PipelineSettings,
     QueuePolicy,
-    WindowKind,
-    WindowSettings,
 )
 from edge_agent.update_rules import find_update_problems
 from fleet_contract.reasons import Reason
@@ -48,7 +44,6 @@ from fleet_contract.topics import ROOT, SITE_SUFFIX, check_device_id, check_filt
 ENV_PREFIX: Final = "SMALLHOLD_AGENT__"
 MOST_VALUES: Final = 65_536
 """In one message: its samples are numbered in 16 bits."""
-MOST_OVERLAP: Final = 10_000
 NOT_INHERITED: Final = ("username", "password_file", "cert_file", "key_file")
 """Credentials for the fleet broker are never offered to the site broker."""
 
@@ -262,8 +257,8 @@ def _find_pipeline_problems(settings: AgentSettings) -> Iterable[tuple[str, str]
                 yield place, "is the same as one before it"
             yield from _find_source_problems(place, source, [item.name for item in settings.pipelines])
         if pipeline.join is not None:
-            yield from _find_join_problems(key, pipeline.join, pipeline.window)
-        yield from _find_window_problems(key, pipeline.window)
+            yield from find_join_problems(key, pipeline.join, pipeline.window)
+        yield from find_window_problems(key, pipeline.window)
         yield from _find_queue_problems(key, pipeline)
         for name, text in find_decision_problems(pipeline.decision, has_model=pipeline.model is not None):
             yield f"{key}.decision.{name}", text
@@ -318,61 +313,6 @@ def _find_circles(pipelines: Sequence[PipelineSettings]) -> Iterable[tuple[str, 
                 waiting += above.get(name, ())
         if pipeline.name in reached:
             yield f"pipelines[{position}].source.pipeline", "its events would be its own results, directly or by way of others"
-
-
-def _find_join_problems(key: str, join: JoinSettings, window: WindowSettings) -> Iterable[tuple[str, str]]:
-    key = f"{key}.join"
-    for name in ("max_age", "every"):
-        value = getattr(join, name)
-        if value is not None and value <= 0:
-            yield f"{key}.{name}", "must be above 0"
-    if join.method is JoinMethod.LAST:
-        if join.every is not None:
-            yield f"{key}.every", "belongs to method resample"
-        return
-    if join.max_age is not None:
-        yield f"{key}.max_age", "belongs to method last"
-    longest = {WindowKind.COUNT: 0.0, WindowKind.SESSION: window.max_length}.get(window.kind, window.size)
-    if join.every is None:
-        yield f"{key}.every", "is needed for method resample"
-    elif join.every > 0 and longest / join.every > MAX_CELLS:
-        yield f"{key}.every", f"a window would have more than {MAX_CELLS} cells; use a longer one"
-
-
-def _find_window_problems(key: str, window: WindowSettings) -> Iterable[tuple[str, str]]:
-    key = f"{key}.window"
-    kind = window.kind
-    for name in ("size", "max_length"):
-        if getattr(window, name) <= 0:
-            yield f"{key}.{name}", "must be above 0"
-    for name in ("delay", "lateness"):
-        if getattr(window, name) < 0:
-            yield f"{key}.{name}", "must not be negative"
-    for name in ("backlog_after", "max_jump", "max_gap", "clock_skew", "idle_timeout", "backlog_idle_timeout", "gap"):
-        value = getattr(window, name)
-        if value is not None and value <= 0:
-            yield f"{key}.{name}", "must be above 0"
-    if window.step is not None:
-        if kind not in (WindowKind.COUNT, WindowKind.HOPPING):
-            yield f"{key}.step", f"a window of kind {kind} has no step; kinds count and hopping have"
-        elif not 0 < window.step <= window.size:
-            yield f"{key}.step", "must be above 0 and not above size"
-        elif kind is WindowKind.HOPPING and window.size / window.step > MOST_OVERLAP:
-            yield f"{key}.step", f"every event would be in more than {MOST_OVERLAP} windows; use a longer step"
-    elif kind is WindowKind.HOPPING:
-        yield f"{key}.step", "is needed for a window of kind hopping"
-    if kind is WindowKind.SESSION and window.gap is None:
-        yield f"{key}.gap", "is needed for a window of kind session"
-    if kind is not WindowKind.SESSION and window.gap is not None:
-        yield f"{key}.gap", f"a window of kind {kind} has no gap; kind session has (see max_gap for the quality flag)"
-    if kind is WindowKind.COUNT:
-        for name in ("size", "step"):
-            value = getattr(window, name)
-            if value is not None and value != int(value):
-                yield f"{key}.{name}", "a window of kind count holds a whole number of events"
-        for name in ("delay", "lateness"):
-            if getattr(window, name) > 0:
-                yield f"{key}.{name}", "a window of kind count is fed in order of arrival and does not wait"
 
 
 def _find_queue_problems(key: str, pipeline: PipelineSettings) -> Iterable[tuple[str, str]]:
