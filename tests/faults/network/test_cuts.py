@@ -7,19 +7,23 @@ from typing import Final
 
 import pytest
 
+from benchmarks.bench_world import make_bundle
 from benchmarks.update_world import Controller, controller
+from benchmarks.updates import make_model, make_weights
 from edge_agent.updates.trust.job import Progress
 from fleet_contract.reasons import Reason
 from fleet_controller.demo.proxy import Proxy
-from tests.faults.network.lab import make_bundle, make_device
+from tests.faults.network.lab import MODEL, make_device
 
-SIZE: Final = 50_000_000
+SIZE_MB: Final = 50
 CUTS: Final = 19
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle"), SIZE)
+    folder = tmp_path_factory.mktemp("bundle")
+    make_model(folder / "table.onnx", make_weights(5, SIZE_MB, "old"))
+    return make_bundle(folder, MODEL, folder / "table.onnx")
 
 
 @pytest.fixture
