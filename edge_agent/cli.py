@@ -192,6 +192,7 @@ def _add_deadletter(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--all", action="store_true", help="all letters that there are now")
     for action in actions.choices.values():
         _add_output(action)
+        _add_where(action)
 
 
 def _add_updates(parser: argparse.ArgumentParser) -> None:
@@ -205,6 +206,13 @@ def _add_updates(parser: argparse.ArgumentParser) -> None:
         action.add_argument("model", nargs="?", metavar="MODEL", help="default: all")
     for action in actions.choices.values():
         _add_output(action)
+        _add_where(action)
+
+
+def _add_where(action: argparse.ArgumentParser) -> None:
+    """`--config` and `--socket` also behind the action; without a default there, so that what stands before it is kept."""
+    action.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration, as before the action")
+    action.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help="the control socket, as before the action")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -337,14 +345,17 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from edge_agent.commands.control import ControlError, request
+    from edge_agent.commands.control import ControlError, describe_silence, request
     from edge_agent.commands.status_text import render
 
     path = Path(options.socket or load_settings(options.config).control_socket)
     try:
         status = request(path, "status")
-    except (OSError, ControlError) as error:
-        sys.stderr.write(f"edge-agent status: no answer on {path}: {error}\n")
+    except ControlError as error:
+        sys.stderr.write(f"edge-agent status: {error}\n")
+        return EXIT_NO_AGENT
+    except OSError as error:
+        sys.stderr.write(f"edge-agent status: {describe_silence(path, error)}\n")
         return EXIT_NO_AGENT
     print(json.dumps(status, indent=2) if options.output == "json" else render(status))
     return EXIT_OK

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_agent.commands.control import ControlError, request
+from edge_agent.commands.control import ControlError, describe_silence, request
 from edge_agent.commands.text_table import text_table
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NO_AGENT = 0, 1, 2, 4
@@ -27,7 +27,7 @@ def run_deadletter(options: Namespace, socket: Path) -> int:
     except ControlError as error:
         return _fail(EXIT_FAILED, str(error))
     except OSError as error:
-        return _fail(EXIT_NO_AGENT, f"no answer on {socket}: {error}")
+        return _fail(EXIT_NO_AGENT, describe_silence(socket, error))
 
 
 Ask = Callable[[str, dict[str, Any]], dict[str, Any]]

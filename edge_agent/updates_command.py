@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from edge_agent.commands.control import ControlError, request
+from edge_agent.commands.control import ControlError, describe_silence, request
 from edge_agent.commands.text_table import text_table
 
 EXIT_OK, EXIT_FAILED, EXIT_NO_AGENT = 0, 1, 4
@@ -20,7 +20,7 @@ def run_updates(options: Namespace, socket: Path) -> int:
         sys.stderr.write(f"edge-agent updates: {error}\n")
         return EXIT_FAILED
     except OSError as error:
-        sys.stderr.write(f"edge-agent updates: no answer on {socket}: {error}\n")
+        sys.stderr.write(f"edge-agent updates: {describe_silence(socket, error)}\n")
         return EXIT_NO_AGENT
     print(json.dumps(answer, indent=2) if options.output == "json" else text)
     return EXIT_OK

@@ -16,5 +16,6 @@ def describe_progress(update: Mapping[str, Any]) -> str:
         tries = f", attempt {update['attempts']}" if update.get("attempts", 0) > 1 else ""
         return f"{update['fetched_bytes'] / 1e6:.1f} of {update['total_bytes'] / 1e6:.1f} MB{tries}"
     if state in ("shadowing", "probation") and update.get("inputs_wanted"):
-        return f"{update.get('inputs', 0)} of {update['inputs_wanted']} inputs"
+        inputs, wanted = update.get("inputs", 0), update["inputs_wanted"]
+        return f"{inputs} of {wanted} inputs" if inputs < wanted else f"{inputs} inputs are enough, its time is not over"
     return ""

@@ -137,3 +137,8 @@ def request(path: Path, command: str, arguments: dict[str, Any] | None = None, t
         raise ControlError(answer["error"])
     result: dict[str, Any] = answer["result"]
     return result
+
+
+def describe_silence(path: Path, error: OSError) -> str:
+    """What a person is told when `request` met no agent."""
+    return f"no agent answers on {path}: {error.strerror or error}; is it running with another --config or --socket?"

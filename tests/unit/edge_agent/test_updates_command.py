@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.cli import _parser
 from edge_agent.commands.control import ControlServer
 from edge_agent.commands.policy import read_arguments
 from edge_agent.loop import Loop
@@ -65,3 +66,10 @@ def test_what_goes_wrong_has_its_own_status(socket: Path, capsys: pytest.Capture
     assert run_updates(options("hold", why="x" * 201), socket) == EXIT_FAILED
     assert "at most 200" in capsys.readouterr().err
     assert run_updates(options("log"), socket.with_name("none")) == EXIT_NO_AGENT
+    assert f"no agent answers on {socket.with_name('none')}: No such file or directory; is it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--socket", "s", "log"), ("log", "--socket", "s")])
+def test_the_socket_may_be_named_before_the_action_and_behind_it(words: tuple[str, ...]) -> None:
+    chosen = _parser().parse_args(["updates", *words])
+    assert (chosen.action, chosen.socket) == ("log", "s")

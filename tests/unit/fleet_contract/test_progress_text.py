@@ -13,6 +13,7 @@ from fleet_contract.progress_text import describe_progress
         ({"state": "waiting", "fetched_bytes": 1, "total_bytes": 50_000_000, "attempts": 2}, "0.0 of 50.0 MB, attempt 2"),
         ({"state": "shadowing", "inputs": 40, "inputs_wanted": 100}, "40 of 100 inputs"),
         ({"state": "probation", "inputs": 0, "inputs_wanted": 100, "total_bytes": 5}, "0 of 100 inputs"),
+        ({"state": "probation", "inputs": 90, "inputs_wanted": 5}, "90 inputs are enough, its time is not over"),
         ({"state": "committed", "fetched_bytes": 5, "total_bytes": 5, "inputs": 100, "inputs_wanted": 100}, ""),
     ],
 )
