@@ -102,8 +102,7 @@ class Models:
         sizes = {pid: memory_of(pid) or 0 for pid in pids}
         pid = host.stats().pid
         incumbent = _estimate(host.bundle) if pid is None else sizes[pid]
-        # What the manifest does not say is taken to be what the incumbent takes.
-        need = bundle.manifest.requirements.memory_bytes or incumbent
+        need = _needs_beside(bundle, incumbent)
         # An incumbent whose worker has ended takes its memory again when it is started anew.
         returning = incumbent if pid is None else 0
         used, available = sum(sizes.values()) + returning, psutil.virtual_memory().available - returning
@@ -259,6 +258,14 @@ class Models:
 def _estimate(bundle: Bundle) -> int:
     """The memory of a worker that does not run, in bytes."""
     return bundle.manifest.requirements.memory_bytes or WORKER_BYTES + 2 * bundle.entry.size
+
+
+def _needs_beside(bundle: Bundle, incumbent: int) -> int:
+    """The memory that a new worker takes at most while one of `incumbent` bytes is there. What no manifest says is as much."""
+    requires = bundle.manifest.requirements
+    if requires.memory_swap_bytes:
+        return max(requires.memory_swap_bytes - incumbent, requires.memory_bytes)
+    return requires.memory_peak_bytes or requires.memory_bytes or incumbent
 
 
 def _reference(bundle: Bundle, release: int, ready: protocol.Ready) -> ModelRef:

@@ -11,6 +11,10 @@ from fleet_contract.progress_text import describe_progress
         ({"state": "waiting", "until": "2026-11-26T02:00:00Z"}, "until 2026-11-26T02:00:00Z"),
         ({"state": "fetching", "fetched_bytes": 12_300_000, "total_bytes": 50_000_000, "attempts": 1}, "12.3 of 50.0 MB"),
         ({"state": "waiting", "fetched_bytes": 1, "total_bytes": 50_000_000, "attempts": 2}, "0.0 of 50.0 MB, attempt 2"),
+        (
+            {"state": "fetching", "fetched_bytes": 200_000, "total_bytes": 20_000_000, "delta": True},
+            "0.2 of 20.0 MB as a delta",
+        ),
         ({"state": "shadowing", "inputs": 40, "inputs_wanted": 100}, "40 of 100 inputs"),
         ({"state": "probation", "inputs": 0, "inputs_wanted": 100, "total_bytes": 5}, "0 of 100 inputs"),
         ({"state": "probation", "inputs": 90, "inputs_wanted": 5}, "90 inputs are enough, its time is not over"),

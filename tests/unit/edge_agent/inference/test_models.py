@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import onnx
 import pytest
 
@@ -395,6 +396,20 @@ def test_an_incumbent_that_made_room_for_nothing_comes_back(loop: Loop, make_bun
         assert wait(loop, outcomes).reason is Reason.GOLDEN_MISMATCH
     assert wait(loop, answers).model.release == 1
     assert len(gaps) == 1
+    models.stop()
+
+
+@pytest.mark.parametrize("key", ["memory_bytes", "memory_peak_bytes", "memory_swap_bytes"])
+def test_what_a_manifest_says_of_memory_decides_whether_two_releases_fit(loop: Loop, make_bundle: Any, key: str) -> None:
+    models = Models(loop, InferenceSettings(max_batch=8, deadline=20.0, memory_budget=1024**3))
+    activate(loop, models, make_bundle())
+    bundle = make_bundle(version="2.0.0")
+    assert models._find_shortage("leak", bundle) is None
+    requirements = msgspec.structs.replace(bundle.manifest.requirements, **{key: 2 * 1024**3})
+    manifest = msgspec.structs.replace(bundle.manifest, requirements=requirements)
+    shortage = models._find_shortage("leak", dataclasses.replace(bundle, manifest=manifest))
+    assert shortage is not None
+    assert "are needed" in shortage
     models.stop()
 
 
