@@ -135,7 +135,7 @@ class WholeAgent:
             "[store]\nmin_free_bytes = 0\nballast_bytes = 1000000\ndrain_rate = 0\ndrain_jitter = 0\n"
             "[inference]\nmax_threads = 1\n"
             f'[updates]\nurl = "{url}"\ntoken_file = "{folder}/token"\nroot_file = "{folder}/root.json"\n'
-            f'retry_min = "100ms"\nretry_max = "1s"\n'
+            f'retry_min = "100ms"\nretry_max = "1s"\nkeep_free = 0\n'
             f"[updates.shadow]\ninputs = {INPUTS}\n[updates.probation]\ninputs = {INPUTS}\ntime = 0\n"
             f'[updates.limits]\nlatency_slack = "5s"\nmax_drift = 0\nmin_confidence_ratio = 0\n{limits}'
             f'[[pipelines]]\nname = "{MODEL}"\nmodel = "{MODEL}"\n[pipelines.source]\ntopic = "farm/{device}/weather"\n'
@@ -171,7 +171,6 @@ class WholeAgent:
         """How the newest update stands."""
         return next(iter(self.status().get("updates", ())), {"state": None, "release": None})
 
-    def reasons(self) -> set[str]:
-        """Reason codes of what it has said so far, in its log."""
-        lines = (json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{"))
-        return {line["reason"] for line in lines if line.get("reason")}
+    def log(self) -> str:
+        """All that it has said so far."""
+        return self._log.read_text()

@@ -46,7 +46,7 @@ class Fleet:
     def found(self, folder: Path, installed: Sequence[int] = (1,), floor: int = 0) -> None:
         """A device's folder. The first of `installed` is active and desired, the second is the one before it."""
         state = folder / "state"
-        state.mkdir(parents=True)
+        state.mkdir(parents=True, exist_ok=True)
         (folder / "token").write_text(TOKEN)
         (folder / "root.json").write_bytes(self.root)
         store = BundleStore(state / "models")

@@ -234,6 +234,7 @@ class Life:
         self._done: set[tuple[int, str]] = set()
         self._quiet = 0
         self._full_for = 0
+        self._filled = False
         self._published = False
         self.superseded = threading.Event()
         self._notes = (plan.folder / NOTES).open("a", buffering=1)
@@ -247,6 +248,7 @@ class Life:
             retry_min=0.02,
             retry_max=30.0,
             max_attempts=8,
+            keep_free=0,
             shadow=ShadowSettings(inputs=INPUTS, time=60.0),
             probation=ProbationSettings(inputs=INPUTS, time=0.0),
             limits=QualityLimits(),
@@ -318,7 +320,7 @@ class Life:
         if self._plan.kill is Kill.AFTER and self._is_there(moves):
             die()
         for move in moves:
-            if move.event == self._plan.full_at and move.release == self.scenario.desired:
+            if move.event == self._plan.full_at and self.is_tried(move.release) and not self._filled:
                 self._fill()
             key = (move.release, move.event)
             if key in self.scenario.at and key not in self._done:
@@ -329,8 +331,8 @@ class Life:
         return any(Step(move.before, str(move.event), move.after) == self._plan.step for move in moves)
 
     def _fill(self) -> None:
-        self._full_for = FULL_FOR
-        with contextlib.suppress(OSError), (self.folder / FILLER).open("wb", buffering=0) as file:
+        self._full_for, self._filled = FULL_FOR, True
+        with contextlib.suppress(OSError), (self.folder / "state" / FILLER).open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(1024))
 
@@ -338,7 +340,7 @@ class Life:
         if self._full_for:
             self._full_for -= 1
             if not self._full_for:
-                (self.folder / FILLER).unlink()
+                (self.folder / "state" / FILLER).unlink()
         self._answers.write(self.answering.event().encode())
         reports = self.updater.reports()
         tried = next((item.state for item in reports if self.is_tried(item.release)), None)
