@@ -27,7 +27,8 @@ from edge_agent.settings import StoreSettings
 from edge_agent.updates.ledger import Installed, Ledger
 from edge_agent.updates.store import LEDGER_KEY
 from fleet_contract.feedback import Feedback, Truth
-from fleet_contract.messages import DesiredModel, encode
+from fleet_contract.messages import Desired, DesiredModel, encode
+from fleet_contract.version import CONTRACT_HIGH
 from fleet_controller.demo.brokers import Broker
 from fleet_controller.registry.bundles import build_bundle
 
@@ -243,6 +244,33 @@ def test_stopping_says_offline_and_loses_nothing(agents: Agents, tester: Bench) 
     until(lambda: tester.on("/birth") and tester.on("/birth")[-1]["state"] == "offline", "the agent says that it leaves")
     agents.start()
     until(lambda: len({message["result_id"] for message in tester.on("/result/echo")}) == 20, "every event is answered")
+
+
+def test_a_controller_that_is_too_new_is_told_once_for_each_revision_also_over_a_restart(agents: Agents, tester: Bench) -> None:
+    def desire(revision: int, newer: int) -> None:
+        tester.tell("desired", encode(Desired(revision=revision, contract=CONTRACT_HIGH + newer)))
+
+    def told() -> list[str]:
+        """Nobody acknowledges notes here, so after the restart they come again: each counts once."""
+        notes = {note["seq"]: note["detail"] for note in tester.on("/note") if note["reason"] == "agent_too_old"}
+        return [notes[number] for number in sorted(notes)]
+
+    def says(newer: int) -> str:
+        ours = CONTRACT_HIGH
+        return f"the controller speaks contract version {ours + newer} and above, this agent up to {ours}"
+
+    process = agents.start()
+    for revision, newer in ((4, 0), (5, 1), (5, 1), (4, 1), (6, 2)):
+        desire(revision, newer)
+    until(lambda: says(2) in told(), "the newer revision is told")
+    until(lambda: any(message["revision"] == 6 for message in tester.on("/reported")), "it is taken in all the same")
+    process.terminate()
+    process.wait(PATIENCE)
+    agents.start()
+    for revision, newer in ((6, 2), (7, 3)):
+        desire(revision, newer)
+    until(lambda: says(3) in told(), "the newest revision is told")
+    assert told() == [says(1), says(2), says(3)]
 
 
 def test_an_open_window_survives_a_kill(agents: Agents, site: Broker, tester: Bench) -> None:
