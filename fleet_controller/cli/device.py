@@ -247,16 +247,22 @@ def _render_one(device: dict[str, Any]) -> Any:
             each["release"],
             each["state"],
             each.get("reason"),
-            _explain(each, meanings),
             describe_progress(each),
-            "; ".join(filter(None, (describe_choice(each), describe_evidence(each.get("evidence"))))),
             age(each["since"]),
         )
         for each in reported.get("updates", ())
     ]
     if updates:
-        columns = ("model", "release", "state", "reason", "meaning", "progress", "how it does", "for")
-        parts.append(table(columns, updates, "updates"))
+        parts.append(table(("model", "release", "state", "reason", "progress", "for"), updates, "updates"))
+    # Long texts, which would leave the other columns no room.
+    told = [
+        (each["model"], text)
+        for each in reported.get("updates", ())
+        for text in (_explain(each, meanings), describe_choice(each), describe_evidence(each.get("evidence")))
+        if text
+    ]
+    if told:
+        parts.append(table(("model", "why, and how it does"), told))
     measured = [
         (
             each["model"],

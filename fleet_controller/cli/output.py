@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WATCH_INTERVAL: Final = 2.0
+_WHOLE: Final = 20
+"""Characters of a word that is not broken."""
 _STYLES: Final = {
     **dict.fromkeys(("online", "committed", "healthy", "done", "made", "ok"), "green"),
     **dict.fromkeys(("rejected", "rolled_back", "lost", "aborted", "error", "refused"), "red"),
@@ -23,14 +25,21 @@ _STYLES: Final = {
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> "RenderableType":
-    """A table; a None in it is shown as a dash. Texts of devices are shown as they are, never as markup."""
+    """A table; a None in it is shown as a dash. Texts of devices are shown as they are, never as markup.
+
+    On a narrow terminal texts are folded, and nothing is cut off: names, states and codes stay whole as long as there is room.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    view = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        cells = ["-" if cell is None or cell == "" else str(cell) for cell in row]
+    view = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = [["-" if cell is None or cell == "" else str(cell) for cell in row] for row in rows]
+    for at, column in enumerate(columns):
+        words = [column, *(cells[at] for cells in shown)]
+        whole = all(len(word) <= _WHOLE and " " not in word for word in words)
+        view.add_column(column, overflow="fold", no_wrap=whole)
+    for cells in shown:
         view.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
     return view
 
