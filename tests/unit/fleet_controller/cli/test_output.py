@@ -34,6 +34,7 @@ def test_why_an_update_ended_has_the_width_of_the_terminal_in_device_show() -> N
     update = {"model": "frost", "release": 3, "state": "rolled_back", "reason": "confidence", "detail": detail}
     device = {
         "device": "barn-1",
+        "online": True,
         "labels": {},
         "last_seen": None,
         "birth": None,
