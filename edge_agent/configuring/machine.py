@@ -1,8 +1,12 @@
-"""What a change of configuration goes through, as one table, and where a restart goes on."""
+"""What a change of configuration goes through, as one table, and where a restart goes on.
+
+The diagram in `docs/configuration-machine.md` is generated from this file.
+"""
 
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
+from edge_agent.transitions import Machine, Transition
 from fleet_contract.configuration import ConfigurationState as State
 
 
@@ -35,14 +39,6 @@ class Event(StrEnum):
     """A permanent failure, or the attempts are used up."""
     SUPERSEDED = "superseded"
     """Another revision or none is desired now."""
-
-
-class Transition(NamedTuple):
-    """In `state`, `event` leads to `target`."""
-
-    state: State
-    event: Event
-    target: State
 
 
 INITIAL: Final = State.WAITING
@@ -91,21 +87,6 @@ start, asked for or not, begins its probation."""
 
 FINAL: Final = frozenset({State.COMMITTED, State.REJECTED, State.ROLLED_BACK})
 
-_TABLE: Final = {(item.state, item.event): item.target for item in TRANSITIONS}
-
-
-class IllegalTransition(ValueError):
-    """The table has no such transition: a defect in the code that drives the machine."""
-
-
-def step(state: State, event: Event) -> State:
-    """The state after `event`; raises IllegalTransition."""
-    try:
-        return _TABLE[state, event]
-    except KeyError:
-        raise IllegalTransition(f"configuration: no transition from {state} by {event}") from None
-
-
-def allows(state: State, event: Event) -> bool:
-    """Whether the table has this transition."""
-    return (state, event) in _TABLE
+_MACHINE: Final = Machine("configuration", TRANSITIONS)
+step: Final = _MACHINE.step
+allows: Final = _MACHINE.allows

@@ -4,8 +4,9 @@ The diagram in `docs/update-machine.md` is generated from this file.
 """
 
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
+from edge_agent.transitions import Machine, Transition
 from fleet_contract.messages import UpdateState as State
 
 
@@ -44,14 +45,6 @@ class Event(StrEnum):
     """Desired names another release or none."""
     BROKEN = "broken"
     """The active model can no longer be loaded, and the one before it takes over."""
-
-
-class Transition(NamedTuple):
-    """In `state`, `event` leads to `target`."""
-
-    state: State
-    event: Event
-    target: State
 
 
 INITIAL: Final = State.WAITING
@@ -119,21 +112,6 @@ FINAL: Final = frozenset({State.COMMITTED, State.REJECTED, State.ROLLED_BACK})
 SETTLED: Final = FINAL | {State.PROBATION}
 """Nothing is to be done but to watch: another model's update may have its turn."""
 
-_TABLE: Final = {(item.state, item.event): item.target for item in TRANSITIONS}
-
-
-class IllegalTransition(ValueError):
-    """The table has no such transition: a defect in the code that drives the machine."""
-
-
-def step(state: State, event: Event) -> State:
-    """The state after `event`; raises IllegalTransition."""
-    try:
-        return _TABLE[state, event]
-    except KeyError:
-        raise IllegalTransition(f"update machine: no transition from {state} by {event}") from None
-
-
-def allows(state: State, event: Event) -> bool:
-    """Whether the table has this transition."""
-    return (state, event) in _TABLE
+_MACHINE: Final = Machine("update machine", TRANSITIONS)
+step: Final = _MACHINE.step
+allows: Final = _MACHINE.allows

@@ -1,6 +1,7 @@
 import pytest
 
-from edge_agent.configuring.machine import FINAL, INITIAL, RESUME, TRANSITIONS, Event, IllegalTransition, allows, step
+from edge_agent.configuring.machine import FINAL, INITIAL, RESUME, TRANSITIONS, Event, allows, step
+from edge_agent.transitions import IllegalTransition
 from fleet_contract.configuration import ConfigurationState as State
 
 

@@ -1,14 +1,10 @@
-"""Properties of the table, and of the page that is generated from it."""
-
-from pathlib import Path
+"""Properties of the table."""
 
 import pytest
 
-from edge_agent.updates import diagram
-from edge_agent.updates.machine import FINAL, INITIAL, RESUME, TRANSITIONS, Event, IllegalTransition, allows, step
+from edge_agent.transitions import IllegalTransition
+from edge_agent.updates.machine import FINAL, INITIAL, RESUME, TRANSITIONS, Event, allows, step
 from fleet_contract.messages import UpdateState as State
-
-PAGE = Path(__file__).parents[4] / "docs" / "update-machine.md"
 
 
 def reachable(start: State) -> set[State]:
@@ -69,17 +65,3 @@ def test_a_transition_that_the_table_does_not_have_is_an_error() -> None:
     assert not allows(State.REJECTED, Event.BEGIN)
     with pytest.raises(IllegalTransition, match="rejected by begin"):
         step(State.REJECTED, Event.BEGIN)
-
-
-def test_the_page_in_the_documents_is_current() -> None:
-    assert diagram.main(["--check", str(PAGE)]) == 0
-
-
-def test_a_page_that_is_not_current_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("old")
-    assert diagram.main(["--check", str(page)]) == 1
-    assert "not current" in capsys.readouterr().err
-    assert diagram.main([str(page)]) == 0
-    assert diagram.main(["--check", str(page)]) == 0
-    assert diagram.main([]) == 2
