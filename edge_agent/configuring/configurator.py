@@ -55,6 +55,8 @@ class Metadata(Protocol):
 
     def take_in(self, seen: MetadataValid) -> None: ...
 
+    def receive(self, amount: int) -> None: ...
+
 
 class NoteWriter(Protocol):
     """Puts a note into the outbox."""
@@ -220,9 +222,11 @@ class Configurator:
                 self._metadata.take_in(line)
             case Failed():
                 self._cancel()
+                self._metadata.receive(line.received)
                 self._fail(Refused(line.reason, line.detail, line.temporary))
             case Done():
                 self._cancel()
+                self._metadata.receive(line.received)
                 self._on_fetched(line)
 
     def _on_fetch_end(self, text: str) -> None:

@@ -177,6 +177,11 @@ class Updater:
         """Take in the floors that another fetch with the same signed metadata has seen."""
         self._refreshing.learn(None, seen)
 
+    def receive(self, amount: int) -> None:
+        """Another fetch has taken so many bytes from the network; kept at once, as a restart may follow."""
+        self._holding.receive(amount)
+        self._store.save()
+
     def trust(self) -> TrustReport | None:
         """How fresh the signed metadata is and what it has told; None where no updates are taken."""
         return self._refreshing.report()
@@ -200,7 +205,7 @@ class Updater:
 
     @property
     def received(self) -> int:
-        """Bytes that updates have fetched in this month."""
+        """Bytes that trust children have fetched in this month."""
         return self._holding.received
 
     def moves(self) -> dict[str, tuple[Move, ...]]:

@@ -83,6 +83,7 @@ class World:
         self.config = folder / "agent.toml"
         self.results: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
+        self.health: list[dict[str, Any]] = []
         self._programs: list[subprocess.Popen[bytes]] = []
         self._start([*FLEET, "serve", "--config", str(founding.config)], folder / "controller.log")
         until(lambda: self.fleet("health").returncode == 0, "the controller answers")
@@ -96,7 +97,7 @@ class World:
             'backoff_max = "500ms"\n'
             f'[site]\nport = {site.port}\npassword_file = "{folder}/site-password"\n'
             f'[updates]\nurl = "{founding.url}"\ntoken_file = "{out}/token"\nroot_file = "{out}/root.json"\n'
-            'retry_min = "200ms"\nretry_max = "1s"\n'
+            'retry_min = "200ms"\nretry_max = "1s"\nrefresh_interval = "0s"\n'
             '[updates.configuration]\ntime = "2s"\nreach = "20s"\nlongest = "5s"\n[health]\ninterval = "500ms"\n'
             '[[pipelines]]\nname = "echo"\ndurable = true\n[pipelines.source]\ntopic = "farm/+/weather"\ndevice_level = 1\n'
             '[pipelines.decision]\nreading = "t"\nabove = 30.0\n'
@@ -115,7 +116,8 @@ class World:
         until(lambda: len(self.of("echo")) > 20, self.log.read_text)
 
     def _hear(self, message: paho.MQTTMessage) -> None:
-        place = self.results if "/up/result/" in message.topic else self.notes if message.topic.endswith("/note") else None
+        places = {"note": self.notes, "health": self.health}
+        place = self.results if "/up/result/" in message.topic else places.get(message.topic.rpartition("/")[2])
         if place is not None:
             place.append(json.loads(message.payload))
 
@@ -246,6 +248,8 @@ def test_a_new_threshold_reaches_the_results_and_no_event_is_lost_or_answered_tw
     until(lambda: set(world.states()) == {"on"}, "the new threshold decides")
     until(lambda: world.rollout(rollout)["state"] == "done", lambda: str(world.rollout(rollout)))
     assert world.agent.poll() is None  # the same process all the time
+    fetched = [message["update_bytes"] for message in world.health]
+    assert fetched[0] == 0 < fetched[-1] < 100_000  # also after the restart
     world.settle()
 
 

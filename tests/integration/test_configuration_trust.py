@@ -29,12 +29,15 @@ class FolderFetcher(FetcherInterface):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.received = 0
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         file = self._folder / url.removeprefix("https://fleet/")
         if not file.is_file():
             raise DownloadHTTPError("not found", 404)
-        return iter([file.read_bytes()])
+        data = file.read_bytes()
+        self.received += len(data)
+        return iter([data])
 
 
 @dataclass

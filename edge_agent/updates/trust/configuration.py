@@ -44,7 +44,7 @@ def fetch_configuration(job: Job, wanted: DesiredConfiguration, facts: "SignedFa
     digest = target.hashes["sha256"]
     path = Path(job.download_dir) / f"{digest}.toml"
     write_file_durably(path, data)
-    return Done(path=str(path), digest=f"sha256:{digest}", version=str(wanted.revision))
+    return Done(path=str(path), digest=f"sha256:{digest}", version=str(wanted.revision), received=fetcher.received)
 
 
 def check_configuration(wanted: DesiredConfiguration, facts: "SignedFacts") -> TargetFile:

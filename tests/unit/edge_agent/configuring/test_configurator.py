@@ -26,10 +26,13 @@ class Metadata:
     """The update room's part."""
 
     def __init__(self) -> None:
-        self.floors, self.fetching, self.seen = Floors(), False, 0
+        self.floors, self.fetching, self.seen, self.received = Floors(), False, 0, 0
 
     def take_in(self, seen: MetadataValid) -> None:
         self.seen += 1
+
+    def receive(self, amount: int) -> None:
+        self.received += amount
 
 
 class Handing:
@@ -60,7 +63,7 @@ class Handing:
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}.toml"
         path.write_bytes(data)
-        on_line(Done(path=str(path), digest=f"sha256:{digest}", version=str(job.configuration.revision)))
+        on_line(Done(path=str(path), digest=f"sha256:{digest}", version=str(job.configuration.revision), received=700))
 
     def cancel(self) -> None:
         self.cancelled += 1
@@ -187,6 +190,15 @@ def test_attempts_are_bounded(device: Device) -> None:
     device.desire(1, GOOD)
     device.until(lambda: device.state is State.REJECTED)
     assert len(device.trust.jobs) == 2
+
+
+def test_what_every_attempt_has_received_counts(device: Device) -> None:
+    device.trust.failure = Failed(reason=Reason.DOWNLOAD_FAILED, detail="away", temporary=True, received=50)
+    device.desire(1, GOOD)
+    device.until(lambda: device.metadata.received == 50)
+    device.trust.failure = None
+    device.until(lambda: device.state is State.APPLYING)
+    assert device.metadata.received == 50 + 700
 
 
 def test_it_waits_while_an_update_has_the_signed_metadata(device: Device) -> None:

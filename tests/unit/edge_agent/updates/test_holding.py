@@ -209,6 +209,16 @@ def test_what_was_received_counts_in_its_month_and_no_more_is_fetched_than_the_b
     assert device.updater.received == 0
 
 
+def test_what_another_room_has_fetched_counts_too_and_is_kept(boot: Callable[..., Device]) -> None:
+    device = boot(data_budget=1000)
+    device.updater.receive(300)
+    device.until_stored()
+    device = boot(data_budget=1000)
+    assert device.updater.received == 300
+    committed(device, 1, 1)
+    assert device.jobs[-1].budget == 700
+
+
 def test_a_child_that_stops_at_the_budget_is_not_started_again_and_again(boot: Callable[..., Device]) -> None:
     device = boot(data_budget=1000)
     device.fetch_error = Failed(reason=Reason.DATA_BUDGET, detail="x", temporary=True)
