@@ -77,6 +77,11 @@ class ActiveModels:
         """Whether the recorded release is being loaded: an update of the model waits for that."""
         return model in self._starting
 
+    def forget(self, model: str) -> None:
+        """The model is removed: a load that is under way ends without a word, and nobody waits for it."""
+        self._starting.discard(model)
+        self._failures.pop(model, None)
+
     def candidate(self, model: str, release: int, version: str, digest: str) -> Candidate | None:
         """The release with its bundle on disk; None where that is gone."""
         folder = self._stage.folder(model, digest)

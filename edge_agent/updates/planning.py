@@ -124,7 +124,8 @@ class Planning:
         if record is self._steps.current:
             self._steps.end_step()
             self._steps.current = None
-            if record.state in (State.TESTING, State.SHADOWING):
+            # While the recorded release is being loaded, the trial of this model is that one's.
+            if record.state in (State.TESTING, State.SHADOWING) and not self._active.is_loading(record.model):
                 self._models.cancel_test(record.model)
         self._watching.stop_probation(record.model)
         self._steps.stop_backing_off(record.model)
@@ -139,6 +140,7 @@ class Planning:
         ledger.previous.pop(model, None)
         ledger.factory.pop(model, None)
         ledger.history.pop(model, None)
+        self._active.forget(model)
         if active is not None:
             self._models.deactivate(model)
             self._note(

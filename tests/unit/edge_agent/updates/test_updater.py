@@ -12,6 +12,7 @@ from edge_agent.loop import Loop
 from edge_agent.update_settings import ProbationSettings, ShadowSettings, UpdateSettings
 from edge_agent.updates.conditions import Surroundings
 from edge_agent.updates.history import DESIRED, RESTART
+from edge_agent.updates.ledger import UpdateRecord
 from edge_agent.updates.machine import RESUME, TRANSITIONS, Event
 from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
@@ -66,6 +67,7 @@ class Device:
         self.test_failures: dict[int, Failure] = {}
         self.activate_failures: dict[int, Failure] = {}
         self.silent_test = False
+        self.silent_activate = False
         self.dead = False
         (folder / "token").write_text("t\n")
         self.evidence: dict[str, Evidence] = {}
@@ -188,6 +190,8 @@ class Device:
         return self.live.get(model, Figures())
 
     def activate(self, candidate: Candidate, done: Callable[[Failure | None], None]) -> None:
+        if self.silent_activate:
+            return
         failure = self.activate_failures.get(candidate.release)
         if failure is None:
             self.running[candidate.model] = candidate.release
@@ -892,3 +896,29 @@ def test_a_download_that_cannot_be_removed_holds_up_nothing(device: Device, monk
 
     monkeypatch.setattr(Path, "unlink", refuse)
     committed(device, 1, 1)
+
+
+def test_a_model_that_is_removed_while_it_is_loaded_can_be_installed_again(device: Device) -> None:
+    committed(device, 1, 1)
+    device.until_stored()
+    device.dead = True
+    again = Device(device.state_dir, device.disk)
+    again.silent_activate = True  # its load takes long, and is ended without a word when the model is removed
+    again.updater.start()
+    again.until_stored()
+    again.desire(2)
+    again.until_stored()
+    again.silent_activate = False
+    committed(again, 3, 1)
+    again.end()
+
+
+def test_superseding_an_update_that_waits_for_a_load_does_not_end_the_load(device: Device) -> None:
+    committed(device, 1, 1)
+    device.updater._active._starting.add("frost")  # the recorded release is being loaded
+    record = UpdateRecord(model="frost", release=2, since="", state=State.TESTING, version="2.0.0", digest=digest(2))
+    device.updater._ledger.records["frost"] = record
+    device.updater._steps.current = record
+    device.desire(2, frost=3)
+    device.until(lambda: device.updater._ledger.records["frost"].release == 3)
+    assert device.cancelled == 0
