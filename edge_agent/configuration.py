@@ -182,7 +182,7 @@ def find_problems(settings: AgentSettings) -> Iterable[tuple[str, str]]:
         if not 0 <= (getattr(store, name) or 0) < math.inf:
             yield f"store.{name}", "must be 0 or more"
     yield from _find_inference_problems(settings.inference)
-    if settings.health.interval <= 0:
+    if not 0 < settings.health.interval < math.inf:
         yield "health.interval", "must be above 0"
     yield from _find_pipeline_problems(settings)
 

@@ -28,6 +28,7 @@ def find_update_problems(settings: UpdateSettings) -> Iterable[tuple[str, str]]:
         for item in dataclasses.fields(watched):
             if not 0 <= getattr(watched, item.name) < math.inf:
                 yield f"{key}.{item.name}", "must be 0 or more"
+    yield from _find_attempt_problems(settings)
     for number, window in enumerate(settings.windows):
         for name, text in _find_window_problems(window):
             yield f"windows[{number}].{name}", text
@@ -35,9 +36,24 @@ def find_update_problems(settings: UpdateSettings) -> Iterable[tuple[str, str]]:
         yield "fetch_outside_window", "there is no maintenance window; give [[updates.windows]] too"
     if settings.min_battery is not None and not 0 <= settings.min_battery <= 100:
         yield "min_battery", f"{settings.min_battery:g} is not from 0 to 100 percent"
+    if settings.max_temperature is not None and not math.isfinite(settings.max_temperature):
+        yield "max_temperature", "must be a number of degrees"
     for name in ("data_budget", "keep_free"):
         if (getattr(settings, name) or 0) < 0:
             yield name, "must be 0 or more"
+
+
+def _find_attempt_problems(settings: UpdateSettings) -> Iterable[tuple[str, str]]:
+    for name in ("max_attempts", "max_bundle_bytes"):
+        if getattr(settings, name) < 1:
+            yield name, "must be 1 or more"
+    for name in ("retry_min", "test_timeout", "fetch_timeout"):
+        if not 0 < getattr(settings, name) < math.inf:
+            yield name, "must be above 0"
+    if not settings.retry_min <= settings.retry_max < math.inf:
+        yield "retry_max", "must not be below retry_min"
+    if not 0 <= settings.refresh_interval < math.inf:
+        yield "refresh_interval", "must be 0 or more"
 
 
 def _find_window_problems(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:

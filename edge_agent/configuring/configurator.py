@@ -223,7 +223,7 @@ class Configurator:
             case Failed():
                 self._cancel()
                 self._metadata.receive(line.received)
-                self._fail(Refused(line.reason, line.detail, line.temporary))
+                self._fail(Refused(line.reason, line.detail, line.temporary), line.retry_after or 0.0)
             case Done():
                 self._cancel()
                 self._metadata.receive(line.received)
@@ -359,15 +359,17 @@ class Configurator:
 
     # ---- the record -------------------------------------------------------------------------------------------------
 
-    def _fail(self, why: Refused) -> None:
+    def _fail(self, why: Refused, asked: float = 0.0) -> None:
+        """`asked`: seconds that the server wants to be left alone."""
         record, settings = self._record, self._settings.updates
         record.reason, record.detail = why.reason, why.detail
         if why.temporary and may_retry(record.attempts, settings.max_attempts):
             self._move(Event.RETRY)
-            delay = retry_delay(max(record.attempts, 1), settings.retry_min, settings.retry_max, self._jitter())
+            delay = retry_delay(max(record.attempts, 1), settings.retry_min, settings.retry_max, self._jitter(), asked)
             self._waiting = self._loop.call_later(delay, self._take_up)
             return
         self._move(Event.FAILED)
+        self._folder.keep(record.current, record.previous)
         self._tell(why.detail)
         if record.unproven and not policy.is_returned(record):
             # What it was to replace has not proven itself either, and nobody wants it any more.

@@ -1,5 +1,6 @@
 """What windows and joins may say that their types cannot: for the check of the configuration. Pure."""
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,7 +15,7 @@ def find_join_problems(key: str, join: JoinSettings, window: WindowSettings) -> 
     key = f"{key}.join"
     for name in ("max_age", "every"):
         value = getattr(join, name)
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             yield f"{key}.{name}", "must be above 0"
     if join.method is JoinMethod.LAST:
         if join.every is not None:

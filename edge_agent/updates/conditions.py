@@ -153,7 +153,9 @@ def _budget(asked: Question) -> Held | None:
     if left is None or left >= needed:
         return None
     end = _next_month(asked.ledger.data.month)
-    return Held(Reason.DATA_BUDGET, f"{needed} bytes are needed and {left} are left of this month's data budget", end)
+    whole = asked.settings.data_budget or 0
+    told = f"{left} are left of this month's data budget" if needed <= whole else f"{whole} are a whole month's data budget"
+    return Held(Reason.DATA_BUDGET, f"{needed} bytes are needed and {told}", end)
 
 
 def _next_month(month: str) -> float | None:

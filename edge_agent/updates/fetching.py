@@ -71,7 +71,7 @@ class Fetching:
             steps.end(record, Event.FAILED, Failure(Reason.RELEASE_BELOW_FLOOR, revoked))
             return
         self._refreshing.give_way()
-        self._fetched_before, self._received = record.fetched_bytes, 0
+        self._fetched_before, self._received = record.most_bytes, 0
         have = self._on_disk(record)
         budget = None if self._kept(record) is not None else self._holding.left
         if budget is not None and have is not None:
@@ -114,6 +114,7 @@ class Fetching:
                 # A delta that is given up leaves its bytes behind: the whole file's count begins anew.
                 record.fetched_bytes = max(record.fetched_bytes, line.fetched) if line.delta == record.delta else line.fetched
                 record.delta = line.delta
+                record.most_bytes = max(record.most_bytes, line.fetched)
                 self._count(line.received)
                 steps.changed()
             case WholeInstead():

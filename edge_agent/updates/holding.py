@@ -133,10 +133,18 @@ class Holding:
             self._store.save()
 
     def _turn_month(self) -> None:
-        """A clock that is not believed turns no month, so it cannot refill the budget."""
+        """A clock that is not believed turns no month, and one that is set back refills no budget.
+
+        But a month that a wrong clock has turned to is not waited for.
+        """
         now, data = self._clock(), self._ledger.data
-        if believed(now, self._floors.last_time) and month_of(now) > data.month:
-            data.month, data.received = month_of(now), 0
+        if not believed(now, self._floors.last_time) or (month := month_of(now)) == data.month:
+            return
+        if month > data.month:
+            data.received = 0
+            for record in self._ledger.records.values():
+                record.needed_bytes = 0  # asked anew: even where a whole month is not enough, a delta may have come since
+        data.month = month
 
     def _question(self, record: UpdateRecord) -> Question:
         self._turn_month()

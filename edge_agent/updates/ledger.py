@@ -21,6 +21,8 @@ class UpdateRecord(Struct, kw_only=True):
     interruptions: int = 0
     """Restarts in the middle of this update."""
     fetched_bytes: int = 0
+    most_bytes: int = 0
+    """The largest `fetched_bytes` of any attempt: a delta that is given up begins no new count of attempts."""
     total_bytes: int = 0
     delta: bool = False
     """Whether `fetched_bytes` are of a delta."""

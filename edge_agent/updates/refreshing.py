@@ -134,6 +134,9 @@ class Refreshing:
         if self._busy():
             self._schedule(SOON)
             return
+        if self._holding.left == 0:
+            self._fail("nothing is left of this month's data budget", Reason.DATA_BUDGET)
+            return
         nothing = UpdateRecord(model="", release=0, since="")
         try:
             job = make_job(

@@ -8,6 +8,7 @@ import fcntl
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,9 @@ from fleet_contract.reasons import Reason
 
 MEMORY_BYTES: Final = 1024**3
 """Address space: metadata is bounded by megabytes and bundles are streamed, so more is an attack or a defect."""
+
+LOCK_SECONDS: Final = 15.0
+LOCK_POLL: Final = 0.05
 
 
 def run(job: Job, fetcher: TokenFetcher, tell: Callable[[Message], object]) -> Done:
@@ -124,15 +128,24 @@ def _by_delta(job: Job, base: Base, fetcher: TokenFetcher, target: TargetFile, t
     return True
 
 
-def _lock(folder: Path) -> int:
-    """A child whose daemon was killed may still be writing; it ends at its next line, and the file is its own until then."""
+def _lock(folder: Path, seconds: float = LOCK_SECONDS) -> int:
+    """Wait for the folders to be this child's own.
+
+    A child whose daemon was killed may still be writing; it ends at its next line. One that fetches a configuration for the
+    same daemon takes a few seconds.
+    """
+    end = time.monotonic() + seconds
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise Refusal(Reason.DOWNLOAD_FAILED, "another download is still running here", temporary=True) from error
-    return descriptor
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() >= end:
+                os.close(descriptor)
+                raise Refusal(Reason.DOWNLOAD_FAILED, "another download is still running here", temporary=True) from error
+            time.sleep(LOCK_POLL)
+        else:
+            return descriptor
 
 
 def main() -> int:

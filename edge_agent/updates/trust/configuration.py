@@ -43,6 +43,8 @@ def fetch_configuration(job: Job, wanted: DesiredConfiguration, facts: "SignedFa
         raise Refusal(Reason.HASH_MISMATCH, str(error)) from error
     digest = target.hashes["sha256"]
     path = Path(job.download_dir) / f"{digest}.toml"
+    for left in path.parent.glob("*.toml"):
+        left.unlink()  # of a fetch whose daemon was killed, or wanted another one by then
     write_file_durably(path, data)
     return Done(path=str(path), digest=f"sha256:{digest}", version=str(wanted.revision), received=fetcher.received)
 

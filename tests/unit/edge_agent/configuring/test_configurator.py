@@ -201,6 +201,24 @@ def test_what_every_attempt_has_received_counts(device: Device) -> None:
     assert device.metadata.received == 50 + 700
 
 
+def test_a_server_that_asks_for_time_gets_it(device: Device) -> None:
+    device.path.write_text(device.path.read_text().replace('retry_max = "10ms"', 'retry_max = "1h"'))
+    device.room.stop()
+    device.again()
+    device.trust.failure = Failed(reason=Reason.DOWNLOAD_FAILED, detail="busy", temporary=True, retry_after=3600.0)
+    device.desire(1, GOOD)
+    device.until(lambda: device.state is State.WAITING and device.room._waiting is not None)
+    device.loop.run_until(lambda: len(device.trust.jobs) > 1, 0.1)
+    assert len(device.trust.jobs) == 1
+
+
+def test_the_files_of_refused_revisions_do_not_gather(device: Device) -> None:
+    for revision in (1, 2):
+        device.desire(revision, '[mqtt]\nhost = "evil"\n')
+        device.until(lambda: device.state is State.REJECTED)
+    assert list((device.folder / "state" / "configuration").glob("*.toml")) == []
+
+
 def test_it_waits_while_an_update_has_the_signed_metadata(device: Device) -> None:
     device.metadata.fetching = True
     device.desire(1, GOOD)

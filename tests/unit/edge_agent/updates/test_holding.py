@@ -219,6 +219,34 @@ def test_what_another_room_has_fetched_counts_too_and_is_kept(boot: Callable[...
     assert device.jobs[-1].budget == 700
 
 
+def test_a_release_beyond_a_whole_months_budget_says_so_and_is_tried_in_each_month(boot: Callable[..., Device]) -> None:
+    device = boot(data_budget=1000)
+    device.fetch_error = Failed(reason=Reason.DATA_BUDGET, detail="x", temporary=True, needed=5000, received=10)
+    device.desire(1, frost=1)
+    waits(device, Reason.DATA_BUDGET)
+    assert report(device).detail == "5000 bytes are needed and 1000 are a whole month's data budget"
+    device.updater.plan()
+    assert len(device.jobs) == 1
+    device.now = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+    device.updater.plan()
+    waits(device, Reason.DATA_BUDGET)
+    assert len(device.jobs) == 2
+    device.fetch_error = None  # a delta has come
+    device.now = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
+    device.updater.plan()
+    device.settle("frost", 1, State.COMMITTED)
+
+
+def test_a_month_that_a_wrong_clock_has_turned_to_is_not_waited_for(boot: Callable[..., Device]) -> None:
+    device = boot(data_budget=1000)
+    device.now = datetime(2090, 1, 1, tzinfo=UTC).timestamp()
+    device.updater.receive(1000)
+    device.now = NOON
+    assert device.updater.received == 1000  # and setting it back has refilled nothing
+    device.now = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+    assert device.updater.received == 0
+
+
 def test_a_child_that_stops_at_the_budget_is_not_started_again_and_again(boot: Callable[..., Device]) -> None:
     device = boot(data_budget=1000)
     device.fetch_error = Failed(reason=Reason.DATA_BUDGET, detail="x", temporary=True)

@@ -85,7 +85,7 @@ class Bench:
         self.changes += 1
 
     # what it needs of its neighbours
-    left = None
+    left: int | None = None
 
     def receive(self, count: int) -> None:
         self.received += count
@@ -152,6 +152,18 @@ def test_the_metadata_is_looked_at_soon_after_the_start_and_at_every_interval(be
     bench.valid()
     assert bench.wait() == bench.settings.refresh_interval
     assert bench.received == 900
+
+
+def test_nothing_is_asked_of_a_spent_data_budget(bench: Bench) -> None:
+    bench.left = 0
+    bench.time.pass_by(2 * FIRST)
+    assert not bench.jobs
+    report = bench.refreshing.report()
+    assert report is not None
+    assert report.reason == Reason.DATA_BUDGET
+    bench.left = 1000
+    bench.wait()
+    assert [job.budget for job in bench.jobs] == [1000]
 
 
 def test_an_interval_of_0_and_a_device_without_a_server_never_look(tmp_path: Path) -> None:

@@ -922,3 +922,20 @@ def test_superseding_an_update_that_waits_for_a_load_does_not_end_the_load(devic
     device.desire(2, frost=3)
     device.until(lambda: device.updater._ledger.records["frost"].release == 3)
     assert device.cancelled == 0
+
+
+def test_a_server_that_gives_a_delta_and_a_whole_bundle_in_turn_is_not_asked_for_ever(device: Device) -> None:
+    device.hang = True
+    device.desire(1, frost=1)
+    cut = Failed(reason=Reason.DOWNLOAD_FAILED, detail="cut", temporary=True)
+    for attempt, sizes in enumerate(((10_000_000,), (1_000_000, 5_000_000), (1_000_000, 6_000_000)), 1):
+        device.until(lambda attempt=attempt: len(device.jobs) == attempt)
+        record = device.updater._ledger.records["frost"]
+        device.until(lambda record=record: record.state is State.FETCHING)
+        record.attempts = attempt
+        for number, size in enumerate(sizes, 1):
+            line = Progress(fetched=size, total=10_000_000, delta=number < len(sizes))
+            device.updater._fetching._on_line(record, line)
+        assert record.attempts == (1 if attempt == 1 else attempt)
+        device.updater._fetching._on_line(record, cut)
+    device.settle("frost", 1, State.REJECTED)
