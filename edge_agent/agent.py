@@ -91,6 +91,7 @@ class Agent:
                 drift=lambda model: self.drift.report(model),
                 quality=self._quality,
                 clock_behind=lambda: self.clock_watch.behind,
+                store_fault=lambda: self.store.fault,
                 update_bytes=lambda: self.updater.received,
                 update_budget=settings.updates.data_budget,
             ),

@@ -76,6 +76,7 @@ def make_status(rooms: Rooms, counters: Mapping[str, int]) -> dict[str, Any]:
         "outbox_rows": counts.outbox_rows,
         "outbox_bytes": counts.outbox_bytes,
         "ballast_missing": store.ballast_missing,
+        "store_fault": store.fault,
         "open_events": engine.open_events,
         "dead_letters": store.dead_letters.rows,
         "health": to_plain(rooms.reporter.last) if rooms.reporter.last is not None else None,

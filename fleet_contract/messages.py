@@ -240,6 +240,8 @@ class Health(Message, frozen=True, kw_only=True):
     models: tuple[ModelHealth, ...] = ()
     clock_behind_s: float | None = None
     """By how much the clock is before the last time that this device has seen; null while it is believed."""
+    store_fault: str | None = None
+    """Reason code while the state disk takes no writes, such as `disk_read_only`: a note could not be kept then."""
     update_bytes: int | None = None
     """What updates have fetched in this calendar month (UTC); null where the device does not say."""
     update_budget_bytes: int | None = None

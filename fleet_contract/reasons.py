@@ -33,6 +33,8 @@ class Reason(StrEnum):
     DOWNLOAD_FAILED = "download_failed"
     HASH_MISMATCH = "hash_mismatch"
     DISK_FULL = "disk_full"
+    DISK_READ_ONLY = "disk_read_only"
+    DISK_FAILING = "disk_failing"
     # updates: the bundle itself
     BUNDLE_INVALID = "bundle_invalid"
     BUNDLE_TOO_LARGE = "bundle_too_large"
@@ -155,6 +157,8 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.DOWNLOAD_FAILED: "The artifact could not be downloaded after the allowed number of attempts.",
     Reason.HASH_MISMATCH: "The downloaded bytes are not the bytes that were signed.",
     Reason.DISK_FULL: "There is not enough space on the state disk.",
+    Reason.DISK_READ_ONLY: "The state disk takes no writes: events wait at the site broker.",
+    Reason.DISK_FAILING: "The state disk answers writes with errors: events wait at the site broker.",
     Reason.BUNDLE_INVALID: "The bundle is not a plain tar with exactly the entries that its manifest names.",
     Reason.BUNDLE_TOO_LARGE: "The bundle, or one of its entries, is larger than allowed.",
     Reason.ENTRY_NAME: "An entry of the bundle is no plain file name: it holds a folder, `..` or a leading dot.",

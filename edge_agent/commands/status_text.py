@@ -7,6 +7,7 @@ from fleet_contract.configuration_text import describe_configuration
 from fleet_contract.drift_text import describe_drift
 from fleet_contract.evidence_text import describe_evidence
 from fleet_contract.progress_text import describe_progress
+from fleet_contract.reasons import MEANING, Reason
 from fleet_contract.trust_report import describe_trust
 from fleet_contract.variant_text import describe_choice
 
@@ -23,6 +24,8 @@ def render(status: dict[str, Any]) -> str:
         f"letters   {status['dead_letters']} dead letters kept (edge-agent deadletter list)",
         f"pipelines {', '.join(status['pipelines']) or 'none'}",
     ]
+    if (fault := status.get("store_fault")) is not None:
+        lines.append(f"disk      {fault}: {MEANING[Reason(fault)]}")
     lines += [f"trust     {phrase}" for phrase in describe_trust(status["trust"])]
     if (behind := status["clock_behind_s"]) is not None:
         lines.append(f"clock     {_duration(behind)} before the last time that was seen: not believed")

@@ -64,6 +64,7 @@ class Sources:
     quality: Callable[[str, int], Tally | None]
     """How right a model and release was; None where feedback is off."""
     clock_behind: Callable[[], float | None]
+    store_fault: Callable[[], str | None]
     """Seconds; None while the clock is believed."""
     update_bytes: Callable[[], int]
     """What updates have fetched in this month."""
@@ -119,6 +120,7 @@ class Reporter:
             counters=counters,
             models=tuple(self._model(item) for item in self._sources.models()),
             clock_behind_s=self._sources.clock_behind(),
+            store_fault=self._sources.store_fault(),
             update_bytes=self._sources.update_bytes(),
             update_budget_bytes=self._sources.update_budget,
             written_bytes=written,

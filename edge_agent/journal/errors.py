@@ -1,6 +1,8 @@
 """What can go wrong with agent.db, and whether trying again helps."""
 
+import os
 import sqlite3
+from pathlib import Path
 
 from fleet_contract.reasons import Reason
 
@@ -68,6 +70,15 @@ def is_corrupt(error: BaseException) -> bool:
 def is_full(error: BaseException) -> bool:
     """Whether the error says that there is no space left."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def find_fault(error: StoreError, path: Path) -> Reason:
+    """What is wrong with the disk of `path`: SQLite has one code for a disk that its kernel has closed and for bad sectors."""
+    code = primary_code(error.__cause__) if error.__cause__ is not None else 0
+    if code == sqlite3.SQLITE_FULL:
+        return Reason.DISK_FULL
+    read_only = code == sqlite3.SQLITE_READONLY or bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    return Reason.DISK_READ_ONLY if read_only else Reason.DISK_FAILING
 
 
 def to_store_error(error: Exception) -> StoreError:

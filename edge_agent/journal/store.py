@@ -12,12 +12,13 @@ from edge_agent.journal.answered_table import Quality
 from edge_agent.journal.ballast import Ballast
 from edge_agent.journal.batch import Batch, Counts, JournalRow, OutboxRow, Priority
 from edge_agent.journal.dead_letter_table import Held
-from edge_agent.journal.errors import StoreError, is_full
+from edge_agent.journal.errors import StoreError, StoreFull, find_fault, is_full
 from edge_agent.journal.eviction import Cause
 from edge_agent.journal.opening import Damaged, open_writable, take_lock
 from edge_agent.journal.reader import Reader
 from edge_agent.journal.writer import Evicted, Finished, Job, Writer
 from edge_agent.settings import StoreSettings
+from fleet_contract.reasons import Reason
 
 
 class Store:
@@ -35,6 +36,8 @@ class Store:
         self._listeners: list[Callable[[list[OutboxRow]], object]] = []
         self._evicted: Evicted = Counter()
         self.on_evicted: Callable[[Evicted], object] = lambda _: None
+        self.fault: Reason | None = None
+        """What is wrong with the disk; None once a commit has passed again."""
         """Called on the loop with the rows that bounds have made go: rows by (cause, class)."""
         self._ballast_told = 0
         self.on_ballast_given_up: Callable[[], object] = lambda: None
@@ -160,9 +163,11 @@ class Store:
 
     def _report(self, outcomes: Finished, counts: Counts, evicted: Evicted) -> None:
         self.counts = counts
-        for job, _ in outcomes:
+        for job, error in outcomes:
             if job.urgent:
                 self._waiting -= 1
+            if not isinstance(error, StoreFull):  # a bound of ours says nothing of the disk
+                self.fault = find_fault(error, self._path) if error is not None else None
         rows = [row for job, error in outcomes if error is None for row in job.batch.outbox]
         calls: list[tuple[Callable[[Any], object], Any]] = [(listener, rows) for listener in self._listeners] if rows else []
         calls += [(job.done, error) for job, error in outcomes if job.done is not None]

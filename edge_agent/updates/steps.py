@@ -14,6 +14,7 @@ from edge_agent.updates.machine import Event
 from edge_agent.updates.ports import Failure, NoteWriter
 from edge_agent.updates.store import UpdateStore
 from fleet_contract.messages import NoteKind
+from fleet_contract.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +81,11 @@ class Steps:
         """Try again later, in `asked` seconds at the soonest, or end it if the attempts are used up."""
         settings = self._settings
         if not policy.may_retry(record.attempts, settings.max_attempts):
-            self.end(record, Event.FAILED, failure)
-            return
+            if failure.reason is not Reason.DISK_FULL:
+                self.end(record, Event.FAILED, failure)
+                return
+            # Not the release's fault, and nobody may be there to desire it again: it has time until there is room.
+            record.attempts, asked = 0, settings.retry_max
         record.reason, record.detail = failure.reason, failure.detail
         delay = policy.retry_delay(record.attempts, settings.retry_min, settings.retry_max, self._jitter(), asked)
         self._backing_off[record.model] = self._loop.call_later(delay, lambda: self._try_again(record.model))

@@ -190,6 +190,11 @@ def _fetched(health: dict[str, Any]) -> str | None:
     return f"{size(got)} this month" + (f" of {size(budget)}" if budget is not None else "")
 
 
+def _disk(health: dict[str, Any]) -> str | None:
+    fault = health.get("store_fault")
+    return fault and f"{fault}, so nothing is stored and events wait at the site broker"
+
+
 def _clock(health: dict[str, Any]) -> str | None:
     behind = health.get("clock_behind_s")
     return None if behind is None else f"not believed: {behind:g} s before the last time seen"
@@ -233,6 +238,7 @@ def _render_one(device: dict[str, Any]) -> Any:
             ("written", _written(health)),
             ("updates fetched", _fetched(health)),
             ("clock", _clock(health)),
+            ("disk", _disk(health)),
         ]
     parts = [table((device["device"], ""), facts)]
     models = [

@@ -95,6 +95,8 @@ def test_an_agent_whose_disk_becomes_read_only_acknowledges_nothing_and_has_lost
             until(lambda: agent.update()["state"] == State.SHADOWING, lambda: str(agent.update()), PATIENCE)
             _trigger_error(disk)
             until(lambda: _refused(agent) > 1, agent.program.log_tail, PATIENCE)
+            # a kernel that shuts the disk after an error need not call it read-only
+            assert agent.status()["store_fault"] in ("disk_read_only", "disk_failing")
             until(lambda: "commit refused, acknowledgements wait" in agent.log(), agent.program.log_tail, PATIENCE)
             agent.program.stop()
             unmount(disk)

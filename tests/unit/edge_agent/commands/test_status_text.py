@@ -25,6 +25,11 @@ def status(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def test_a_disk_that_takes_no_writes_is_told_in_words() -> None:
+    text = render(status(store_fault="disk_read_only"))
+    assert "disk      disk_read_only: The state disk takes no writes" in text
+
+
 def worker(**changes: Any) -> dict[str, Any]:
     values = {"model": "frost", "queue": 7, "max_batch": 64, "batching": "delayed", "mode": "run", "mode_detail": None}
     values |= {"sandbox": None, "quarantined": False}

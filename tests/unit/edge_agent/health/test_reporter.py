@@ -28,6 +28,7 @@ def test_a_report_carries_what_the_kernel_counted_since_the_last_one() -> None:
             counters=lambda: counters,
             quality=lambda *_: None,
             clock_behind=lambda: 3.5,
+            store_fault=lambda: "disk_read_only",
             update_bytes=lambda: 7,
             update_budget=9,
         ),
@@ -35,6 +36,7 @@ def test_a_report_carries_what_the_kernel_counted_since_the_last_one() -> None:
     )
     first = reporter.report()
     assert first.written_bytes is not None
+    assert first.store_fault == "disk_read_only"
     assert (first.clock_behind_s, first.update_bytes, first.update_budget_bytes) == (3.5, 7, 9)
     path = folder / f".written-{os.getpid()}"
     try:
