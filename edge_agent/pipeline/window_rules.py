@@ -35,14 +35,14 @@ def find_window_problems(key: str, window: WindowSettings) -> Iterable[tuple[str
     key = f"{key}.window"
     kind = window.kind
     for name in ("size", "max_length"):
-        if getattr(window, name) <= 0:
+        if not 0 < getattr(window, name) < math.inf:
             yield f"{key}.{name}", "must be above 0"
     for name in ("delay", "lateness"):
-        if getattr(window, name) < 0:
+        if not 0 <= getattr(window, name) < math.inf:
             yield f"{key}.{name}", "must not be negative"
     for name in ("backlog_after", "max_jump", "max_gap", "clock_skew", "idle_timeout", "backlog_idle_timeout", "gap"):
         value = getattr(window, name)
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             yield f"{key}.{name}", "must be above 0"
     if window.step is not None:
         if kind not in (WindowKind.COUNT, WindowKind.HOPPING):

@@ -16,7 +16,7 @@ from typing import Final
 
 from fleet_contract.delta import DELTA_SUFFIX, delta_name
 from fleet_controller.durable import fsync_folder
-from fleet_controller.registry.publication import PublicationError, PublishedRelease
+from fleet_controller.registry.publication import PublishedRelease
 
 EARLIER: Final = 3
 """Releases of a model that a delta to its newest one starts from: where most of a fleet is."""
@@ -110,8 +110,8 @@ class Deltas:
                 return
             try:
                 self.bring_up_to_date()
-            except (OSError, PublicationError) as error:
-                log.error("deltas not made", extra={"error": str(error)})
+            except Exception:  # the thread's boundary: the next release is looked at again
+                log.exception("deltas not made")
 
     def bring_up_to_date(self) -> None:
         """Make what is missing and remove what nobody asks for any more. Raises OSError and PublicationError."""
@@ -148,7 +148,9 @@ class Deltas:
         if status:
             made.unlink(missing_ok=True)
             detail = errors.decode(errors="replace").strip().rpartition("\n")[2]
-            log.error("no delta made", extra={**fields, "error": detail})
+            log.error("no delta made", extra={**fields, "error": detail or f"ended by signal {-status}"})
+            if status < 0:
+                return  # says nothing of the two bundles: its turn comes again
         elif (size := made.stat().st_size) > target.length * LARGEST:
             made.unlink()
             log.info("a delta saves too little", extra={**fields, "bytes": size, "whole": target.length})

@@ -73,10 +73,14 @@ class Engine:
             with self._database.read() as connection:
                 numbers = store.running(connection)
             for number in numbers:
-                with self._database.write() as connection:
-                    told = self._look(connection, number)
-                if told:
-                    self._desired.publish(told)
+                try:
+                    with self._database.write() as connection:
+                        told = self._look(connection, number)
+                    if told:
+                        self._desired.publish(told)
+                except Exception:  # one rollout's boundary: the others go on, and the next look starts from the database again
+                    self.counters["engine_errors"] += 1
+                    log.exception("a look at a rollout failed", extra={"rollout": number})
 
     def _run(self) -> None:
         while not self._stopping.is_set():

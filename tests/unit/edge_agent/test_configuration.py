@@ -151,6 +151,7 @@ def test_what_has_a_default_can_be_switched_off(tmp_path: Path) -> None:
         (SOURCE + '[pipelines.join]\nmethod = "resample"', "pipelines[0].join.every"),
         (SOURCE + "[pipelines.join]\nevery = 5", "pipelines[0].join.every"),
         (SOURCE + "[pipelines.join]\nmax_age = nan", "pipelines[0].join.max_age"),
+        (SOURCE + "[pipelines.window]\nsize = 5\ndelay = nan", "pipelines[0].window.delay"),
         (SOURCE + '[pipelines.join]\nmethod = "resample"\nevery = 5\nmax_age = 5', "pipelines[0].join.max_age"),
         (
             SOURCE + '[pipelines.window]\nkind = "tumbling"\nsize = "1d"\n[pipelines.join]\nmethod = "resample"\nevery = 1',

@@ -112,6 +112,21 @@ def test_the_canary_goes_first_and_the_rest_after_its_soak(fleet: Fleet) -> None
     assert states(fleet, number) == {"d1": "healthy", "d2": "healthy", "d3": "healthy"}
 
 
+def test_one_rollout_that_cannot_be_looked_at_does_not_hold_up_the_others(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = fleet.rollouts.start("frost", Selection(devices=("d1",)), release=1).rollout.id
+    second = fleet.rollouts.start("frost", Selection(devices=("d2",)), release=1).rollout.id
+    with fleet.database.write() as connection:
+        connection.execute(sa.update(tables.rollout_devices).where(tables.rollout_devices.c.rollout == first).values(state="?"))
+    fleet.engine.tick()
+    assert fleet.release_of("d1") is None
+    assert fleet.release_of("d2") == 1
+    assert fleet.engine.counters["engine_errors"] == 1
+    assert caplog.records[-1].rollout == first  # type: ignore[attr-defined]
+    assert second != first
+
+
 def test_a_rollout_may_skip_shadowing_and_a_return_does_not_inherit_that(fleet: Fleet) -> None:
     first = fleet.rollouts.start("frost", ALL, release=1, canary="0").rollout.id
     fleet.engine.tick()
