@@ -133,6 +133,7 @@ class Agent:
             on_change=self._reported_changed,
             surroundings=_look_around,
             device_for=lambda model, ledger: configured_for(settings.inference, state_dir, model, ledger),
+            configuring=lambda: self.configurator.busy,
         )
         self.clock_watch = ClockWatch(self.engine.notes.write, lambda: self.updater.last_time)
         self.models.on_quarantined = self.updater.quarantine

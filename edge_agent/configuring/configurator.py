@@ -112,6 +112,11 @@ class Configurator:
         """For reported state."""
         return self._record.report(self._running)
 
+    @property
+    def busy(self) -> bool:
+        """Whether this room's trust child has the signed metadata, or a restart may follow that would cut off a fetch."""
+        return self._restarting or self._record.state in (State.FETCHING, State.CHECKING, State.APPLYING)
+
     # ---- start and stop ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -1,6 +1,7 @@
 """Decides which update is next: holds desired state against what is here, and begins one update at a time."""
 
 from collections.abc import Callable
+from typing import Final
 
 from edge_agent.loop import Loop, Timer
 from edge_agent.update_settings import UpdateSettings
@@ -20,6 +21,9 @@ from fleet_contract.messages import NoteKind
 from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import HOLDS, Reason
 
+TURN: Final = 1.0
+"""Seconds until it is looked at again whether a configuration is done with the signed metadata."""
+
 
 class Planning:
     """Main thread only."""
@@ -38,12 +42,16 @@ class Planning:
         watching: Watching,
         fetching: Fetching,
         trying: Trying,
+        configuring: Callable[[], bool],
         clean: Callable[[str], object],
     ) -> None:
-        """`clean(model)` removes the bundles that nothing in the ledger names."""
+        """`configuring()`: no trust child may be started now.
+
+        `clean(model)` removes the bundles that nothing in the ledger names.
+        """
         self._settings, self._steps, self._loop = settings, steps, loop
         self._store, self._ledger, self._floors = store, store.ledger, store.floors
-        self._models, self._note, self._clean = models, note, clean
+        self._models, self._note, self._configuring, self._clean = models, note, configuring, clean
         self._active, self._holding, self._watching = active, holding, watching
         self._fetching, self._trying = fetching, trying
         self._look_again: Timer | None = None
@@ -94,9 +102,13 @@ class Planning:
             if record.state in SETTLED or self._steps.is_backing_off(model) or self._active.is_loading(model):
                 continue
             given_up = policy.interrupted_too_often(record, self._settings.max_attempts)
-            held = self._holding.before_begin(record) if record.state is State.WAITING and not given_up else None
+            begins = record.state is State.WAITING and not given_up
+            held = self._holding.before_begin(record) if begins else None
             if held is not None:
                 look_again.append(self._holding.wait(record, held))
+                continue
+            if begins and self._configuring():
+                look_again.append(TURN)
                 continue
             self._steps.current = record
             if given_up:

@@ -51,7 +51,7 @@ class Refreshing:
         busy: Callable[[], bool],
         changed: Callable[[], object],
     ) -> None:
-        """`folder`: where metadata is kept; `busy()`: an update's own child has it.
+        """`folder`: where metadata is kept; `busy()`: another room's child has it.
 
         `changed()` follows each change of `report()`.
         """

@@ -131,8 +131,7 @@ def _by_delta(job: Job, base: Base, fetcher: TokenFetcher, target: TargetFile, t
 def _lock(folder: Path, seconds: float = LOCK_SECONDS) -> int:
     """Wait for the folders to be this child's own.
 
-    A child whose daemon was killed may still be writing; it ends at its next line. One that fetches a configuration for the
-    same daemon takes a few seconds.
+    A daemon starts one child at a time, but one whose daemon was killed may still be writing; it ends at its next line.
     """
     end = time.monotonic() + seconds
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

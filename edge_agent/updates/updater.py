@@ -59,6 +59,7 @@ class Updater:
         on_change: Callable[[], object],
         surroundings: Callable[[], Surroundings] = Surroundings,
         device_for: Callable[[str, Ledger], Configured] = lambda _model, _ledger: Configured(),
+        configuring: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         look: float = LOOK,
@@ -66,6 +67,7 @@ class Updater:
         """`clock`: seconds since 1970. `look`: seconds between two looks at live inputs.
 
         `device_for`: what the choice of a variant depends on, for a model.
+        `configuring()`: a configuration is fetched or taken up, so that no trust child may be started here.
         `on_change()` follows each change of `reports()`, `installed()` or `revision`.
         """
         self._settings = settings
@@ -122,7 +124,7 @@ class Updater:
             note=note,
             clock=clock,
             jitter=jitter,
-            busy=self._is_fetching,
+            busy=lambda: self._is_fetching() or configuring(),
             changed=self.changed,
         )
         self._fetching = Fetching(
@@ -151,6 +153,7 @@ class Updater:
             watching=self._watching,
             fetching=self._fetching,
             trying=self._trying,
+            configuring=configuring,
             clean=self.clean,
         )
 

@@ -27,8 +27,6 @@ TEXT = b'log_level = "debug"\n'
 class FolderFetcher(FetcherInterface):
     """Gives files of a folder as a server would."""
 
-    received = 0
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.received = 0

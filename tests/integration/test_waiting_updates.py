@@ -1,14 +1,20 @@
 """A real agent whose updates wait: for a maintenance window, for an operator, and under a clock that nobody can believe."""
 
 import json
+import socket
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from securesystemslib.signer import CryptoSigner
+
 from edge_agent.commands.control import request
+from fleet_contract.configuration import DesiredConfiguration
 from fleet_contract.messages import Desired, DesiredModel, encode
 from fleet_controller.demo.brokers import Broker
+from fleet_controller.registry.repository import create_repository
 from tests.faults.world import UNDER_FAKETIME
 from tests.integration.test_agent_process import PATIENCE, Agents, Bench, install_leak, until, with_leak
 from tests.integration.test_agent_process import agents as agents
@@ -89,3 +95,33 @@ def test_a_device_that_boots_in_1970_goes_on_working_and_says_so(agents: Agents,
     tester.tell("desired", encode(Desired(revision=2, models=(DesiredModel(model="leak", release=2),))))
     waits = until(lambda: (found := update(agents))["reason"] == "clock_behind" and found, "such a clock tells no window")
     assert (waits["state"], waits["until"]) == ("waiting", None)
+
+
+def test_a_configuration_and_an_update_take_turns_and_neither_loses_an_attempt(
+    agents: Agents, site: Broker, tester: Bench
+) -> None:
+    with_updates(agents, site.port, opens_in(-60))
+    keys = {role: CryptoSigner.generate_ed25519() for role in ("targets", "models", "snapshot", "timestamp", "config")}
+    repository = agents.folder / "repository"
+    create_repository(repository, root=[CryptoSigner.generate_ed25519() for _ in range(2)], **keys, now=datetime.now(UTC))
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        silent.settimeout(PATIENCE)
+        text = agents.config.read_text().replace("[[updates", 'refresh_interval = "0s"\n[[updates', 1)
+        text = text.replace(f'root_file = "{agents.folder}/token"', f'root_file = "{agents.folder}/root"')
+        agents.config.write_text(text.replace("127.0.0.1:9", f"127.0.0.1:{silent.getsockname()[1]}"))
+        (agents.folder / "root").write_bytes(next((repository / "metadata").glob("*root.json")).read_bytes())
+        install_leak(agents.folder / "state")
+        agents.start()
+        models, configuration = (DesiredModel(model="leak", release=2),), DesiredConfiguration(name="farm", revision=1)
+        tester.tell("desired", encode(Desired(revision=2, models=models, configuration=configuration)))
+        with closing(silent.accept()[0]):
+            waits = until(lambda: (found := update(agents)).get("release") == 2 and found, "the update is known")
+            assert (waits["state"], waits["attempts"]) == ("waiting", 0)
+            assert agents.status()["configuration"]["state"] == "fetching"
+        # Cut off, the configuration waits a minute, and the update has its turn.
+        with closing(silent.accept()[0]):
+            until(lambda: update(agents)["state"] == "fetching", "the update fetches")
+            assert agents.status()["configuration"]["state"] == "waiting"
+            events = [item["event"] for item in updates_command(agents, "log")["leak"]]
+            assert events == ["desired", "already active", "desired", "begin"]
+            assert update(agents)["attempts"] == 1

@@ -192,6 +192,31 @@ def test_attempts_are_bounded(device: Device) -> None:
     assert len(device.trust.jobs) == 2
 
 
+def test_it_is_busy_from_the_fetch_to_the_restart_that_ends_it(device: Device) -> None:
+    assert not device.room.busy
+    device.desire(1, GOOD)
+    seen = {(device.state, device.room.busy)}
+
+    def asks_for_a_restart() -> bool:
+        seen.add((device.state, device.room.busy))
+        return device.restarts > 0
+
+    device.until(asks_for_a_restart)
+    assert {state for state, _ in seen} == {State.FETCHING, State.CHECKING, State.APPLYING}
+    assert all(busy for _, busy in seen)
+    device.restart()
+    assert not device.room.busy
+
+
+def test_it_is_busy_until_the_restart_that_takes_it_back(device: Device) -> None:
+    device.desire(1, GOOD)
+    device.until(lambda: device.restarts > 0)
+    device.reached = False
+    device.restart()
+    device.until(lambda: device.state is State.ROLLED_BACK)
+    assert device.room.busy
+
+
 def test_what_every_attempt_has_received_counts(device: Device) -> None:
     device.trust.failure = Failed(reason=Reason.DOWNLOAD_FAILED, detail="away", temporary=True, received=50)
     device.desire(1, GOOD)
@@ -224,6 +249,7 @@ def test_it_waits_while_an_update_has_the_signed_metadata(device: Device) -> Non
     device.desire(1, GOOD)
     device.loop.run_until(lambda: False, 0.05)
     assert (device.state, device.trust.jobs) == (State.WAITING, [])
+    assert not device.room.busy  # else each would wait for the other
     device.metadata.fetching = False
     device.until(lambda: device.state is State.APPLYING)
 

@@ -54,6 +54,7 @@ class Device:
         self.notes: list[dict[str, Any]] = []
         self.now = 1_700_000_000.0
         self.around = Surroundings()
+        self.configuring = False
         self.received = 0
         self.states: list[tuple[int, State]] = []
         self.running: dict[str, int] = {}
@@ -93,6 +94,7 @@ class Device:
             on_change=self.on_change,
             clock=lambda: self.now,
             surroundings=lambda: self.around,
+            configuring=lambda: self.configuring,
             jitter=lambda: 0.0,
             look=0.001,
         )
