@@ -8,8 +8,9 @@ from edge_agent.inference.bundle_store import Bundle, BundleStore
 from edge_agent.inference.models import Models
 from edge_agent.updates.ports import Candidate, Failure
 from fleet_contract.bundle import BundleError
-from fleet_contract.messages import Evidence, Figures, ModelRef
+from fleet_contract.messages import ModelRef
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Evidence, Figures
 
 Done = Callable[[Failure | None], None]
 

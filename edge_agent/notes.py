@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from edge_agent.journal.batch import OutboxRow
-from fleet_contract.messages import Note, NoteKind, UpdateState, encode
+from fleet_contract.messages import Note, NoteKind, encode
 from fleet_contract.reasons import Reason
 from fleet_contract.topics import Up, up
+from fleet_contract.update_report import UpdateState
 
 log = logging.getLogger(__name__)
 

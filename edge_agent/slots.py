@@ -14,9 +14,10 @@ from edge_agent import __version__
 from edge_agent.health.probes import read_boot_id, read_hardware, read_operating_system
 from edge_agent.link.port import Will
 from fleet_contract.configuration import ConfigurationReport
-from fleet_contract.messages import Birth, LinkState, ModelState, Reported, UpdateReport, encode
+from fleet_contract.messages import Birth, LinkState, ModelState, Reported, encode
 from fleet_contract.topics import Up, up
 from fleet_contract.trust_report import TrustReport
+from fleet_contract.update_report import UpdateReport
 from fleet_contract.version import CONTRACT_HIGH, CONTRACT_LOW
 
 STARTS_KEY: Final = "slots.starts"

@@ -43,8 +43,8 @@ from fleet_contract.drift import (
     worst_first,
 )
 from fleet_contract.manifest import Manifest
-from fleet_contract.messages import Figures
 from fleet_contract.text_figures import script_of, unknown_share
+from fleet_contract.update_report import Figures
 
 MOST_OF_A_BATCH: Final = 16
 ONE_TEXT_IN: Final = 4

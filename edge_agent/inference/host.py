@@ -21,8 +21,9 @@ from edge_agent.inference.run_plan import RunPlan, resolve
 from edge_agent.inference.turns import HELD, Turns
 from edge_agent.loop import Loop, Timer
 from edge_agent.settings import InferenceSettings
-from fleet_contract.messages import Figures, ModelRef
+from fleet_contract.messages import ModelRef
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Figures
 
 log = logging.getLogger(__name__)
 

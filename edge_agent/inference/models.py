@@ -23,7 +23,8 @@ from edge_agent.inference.shadow import Shadow
 from edge_agent.inference.turns import Turns
 from edge_agent.loop import Loop
 from edge_agent.settings import InferenceSettings
-from fleet_contract.messages import Evidence, Figures, ModelRef
+from fleet_contract.messages import ModelRef
+from fleet_contract.update_report import Evidence, Figures
 
 log = logging.getLogger(__name__)
 

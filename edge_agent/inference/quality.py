@@ -6,7 +6,7 @@ from typing import Final
 from edge_agent.health.sketch import Sketch
 from edge_agent.inference.answers import Failure, Scored
 from fleet_contract.manifest import Manifest
-from fleet_contract.messages import Figures
+from fleet_contract.update_report import Figures
 
 NEAR: Final = 0.1
 """Scores without labels agree within this share of the larger one."""

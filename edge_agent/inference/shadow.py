@@ -18,7 +18,7 @@ from edge_agent.inference.quality import Quality, agrees
 from edge_agent.inference.run_plan import RunPlan
 from edge_agent.inference.turns import Turns
 from edge_agent.loop import Loop
-from fleet_contract.messages import Evidence, Figures
+from fleet_contract.update_report import Evidence, Figures
 
 LOWEST: Final = -(2**31)
 WAITING_BATCHES: Final = 4

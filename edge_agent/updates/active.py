@@ -12,8 +12,8 @@ from edge_agent.updates.machine import Event, allows
 from edge_agent.updates.ports import Candidate, Failure, Models, NoteWriter, Stage
 from edge_agent.updates.store import UpdateStore
 from fleet_contract.messages import NoteKind
-from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateState as State
 
 
 class Owner(Protocol):

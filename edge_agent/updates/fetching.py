@@ -18,8 +18,8 @@ from edge_agent.updates.refreshing import Refreshing
 from edge_agent.updates.steps import Steps
 from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trust.job import Base, Done, Failed, Fetched, Message, MetadataValid, Progress, Verified, WholeInstead
-from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateState as State
 
 METADATA_BYTES: Final = 1024**2
 """What may be received beyond a spent data budget for a release that is on the disk already."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from edge_agent.updates.ledger import Ledger, Move, UpdateRecord
 from edge_agent.updates.machine import FINAL, RESUME, Event, step
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 
 KEPT: Final = 32
 """Moves of one model, the newest."""

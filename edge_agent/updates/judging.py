@@ -7,8 +7,8 @@ from typing import Final
 
 from edge_agent.update_settings import ProbationSettings, QualityLimits
 from edge_agent.updates.ports import Failure
-from fleet_contract.messages import Evidence, Figures
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Evidence, Figures
 
 FEWEST: Final = 20
 """Inputs that a share or a quantile is worth something from. Crashes count from the first on."""

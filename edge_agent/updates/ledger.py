@@ -4,7 +4,8 @@ import msgspec
 from msgspec import Struct
 
 from edge_agent.updates.trust.job import MetadataValid
-from fleet_contract.messages import DesiredModel, Evidence, Figures, UpdateReport, UpdateState
+from fleet_contract.messages import DesiredModel
+from fleet_contract.update_report import Evidence, Figures, UpdateReport, UpdateState
 
 
 class UpdateRecord(Struct, kw_only=True):

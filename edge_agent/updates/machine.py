@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from edge_agent.transitions import Machine, Transition
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 
 
 class Event(StrEnum):

@@ -18,8 +18,8 @@ from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trying import Trying
 from edge_agent.updates.watching import Watching
 from fleet_contract.messages import NoteKind
-from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import HOLDS, Reason
+from fleet_contract.update_report import UpdateState as State
 
 TURN: Final = 1.0
 """Seconds until it is looked at again whether a configuration is done with the signed metadata."""

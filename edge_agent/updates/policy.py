@@ -7,7 +7,7 @@ from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates.ledger import Floors, Installed, Ledger, UpdateRecord
 from edge_agent.updates.machine import FINAL
 from fleet_contract.messages import DesiredModel
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 
 PROGRESS_BYTES: Final = 64 * 1024
 """An attempt that fetched this much more than any before it does not count as one of the failed attempts."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_agent.updates.trust.job import Job, Message
-from fleet_contract.messages import Evidence, Figures, NoteKind, UpdateState
+from fleet_contract.messages import NoteKind
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Evidence, Figures, UpdateState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ from edge_agent.updates.steps import Steps
 from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.watching import Watching
 from fleet_contract.bundle import BundleError
-from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateState as State
 
 TRIED: Final = (State.TESTING, State.SHADOWING, State.ACTIVATING)
 """A worker of the candidate runs."""

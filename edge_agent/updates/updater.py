@@ -34,10 +34,11 @@ from edge_agent.updates.store import UpdateStore
 from edge_agent.updates.trust.job import MetadataValid
 from edge_agent.updates.trying import TRIED, Trying
 from edge_agent.updates.watching import LOOK, Watching
-from fleet_contract.messages import Desired, UpdateReport
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.messages import Desired
 from fleet_contract.reasons import Reason
 from fleet_contract.trust_report import TrustReport
+from fleet_contract.update_report import UpdateReport
+from fleet_contract.update_report import UpdateState as State
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import judging
 from edge_agent.updates.ledger import UpdateRecord
 from edge_agent.updates.ports import Failure, Models
-from fleet_contract.messages import Evidence
+from fleet_contract.update_report import Evidence
 
 LOOK: Final = 1.0
 TELL: Final = 10.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from fleet_contract.messages import UpdateState
 from fleet_contract.reasons import HOLDS
+from fleet_contract.update_report import UpdateState
 from fleet_controller.rollouts.machine import FAILED, DeviceState
 from fleet_controller.settings import OnFailure
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from fleet_contract.messages import UpdateState
 from fleet_contract.progress_text import describe_progress
+from fleet_contract.update_report import UpdateState
 from fleet_controller.rollouts.machine import ACTIVE, DeviceState, RolloutState
 from fleet_controller.rollouts.policy import Evidence, Kind, Member, Plan, Target
 from fleet_controller.settings import OnFailure

@@ -17,8 +17,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.commands.control import ControlError, request
-from fleet_contract.messages import UpdateState
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateState
 from fleet_controller.demo.brokers import Kind
 from fleet_controller.demo.fleet_plan import Device, Stream
 from fleet_controller.demo.world import World

@@ -17,8 +17,9 @@ from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.process import TrustProcesses
 from edge_agent.updates.updater import Updater
 from fleet_contract.delta import delta_name
-from fleet_contract.messages import Desired, DesiredModel, NoteKind, UpdateReport, UpdateState
+from fleet_contract.messages import Desired, DesiredModel, NoteKind
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateReport, UpdateState
 from fleet_controller.registry.delta_making import make_delta
 from tests.faults.network.lab import MODEL, TOKEN, Answer, Liar, Signed, make_bundle
 

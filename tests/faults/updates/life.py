@@ -27,9 +27,10 @@ from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.process import TrustProcess, TrustProcesses
 from edge_agent.updates.trust.job import Fetched, Job, Message
 from edge_agent.updates.updater import Updater
-from fleet_contract.messages import Desired, DesiredModel, Evidence, Figures
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.messages import Desired, DesiredModel
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Evidence, Figures
+from fleet_contract.update_report import UpdateState as State
 from tests.faults.updates.fleet import MODEL
 from tests.faults.updates.operations import Failing, Operations
 from tests.faults.updates.scenario import SCENARIOS, Kill, Scenario, Step

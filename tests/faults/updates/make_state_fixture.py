@@ -24,7 +24,8 @@ from edge_agent.updates import history
 from edge_agent.updates.ledger import Floors, Installed, Ledger, UpdateRecord
 from edge_agent.updates.machine import Event
 from edge_agent.updates.store import FLOORS_KEY, LEDGER_KEY
-from fleet_contract.messages import DesiredModel, Figures
+from fleet_contract.messages import DesiredModel
+from fleet_contract.update_report import Figures
 from tests.faults.programs import until
 from tests.faults.updates.fleet import MODEL
 

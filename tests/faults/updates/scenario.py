@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.updates.history import DESIRED, RESTART
 from edge_agent.updates.machine import FINAL, RESUME, TRANSITIONS, Event
-from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateState as State
 from tests.faults.network.lab import Misbehave
 from tests.faults.updates.fleet import MODEL, Busy, corrupt
 

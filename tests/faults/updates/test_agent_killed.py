@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from edge_agent.updates.machine import FINAL
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 from fleet_controller.demo.brokers import Broker
 from tests.faults.network.lab import Liar
 from tests.faults.programs import until

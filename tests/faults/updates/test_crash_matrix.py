@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateState as State
 from tests.faults.updates.device import ENDED, KILLED, Device, ended_in
 from tests.faults.updates.fleet import read_ledger
 from tests.faults.updates.scenario import GOOD, Kill, Row, Step, rows, unused

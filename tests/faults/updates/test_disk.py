@@ -13,7 +13,7 @@ import pytest
 
 from edge_agent.updates.history import DESIRED
 from edge_agent.updates.machine import FINAL, Event
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 from fleet_controller.demo.brokers import Broker
 from tests.faults.network.lab import Liar
 from tests.faults.programs import until

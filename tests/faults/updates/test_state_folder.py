@@ -16,7 +16,7 @@ from edge_agent.journal.store import Store
 from edge_agent.settings import StoreSettings
 from edge_agent.updates.ledger import Ledger
 from edge_agent.updates.store import LEDGER_KEY, LEDGER_VERSION
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 from tests.faults.updates.device import ENDED, Device, check_path, ended_in
 from tests.faults.updates.fleet import MODEL, read_ledger, write_values
 from tests.faults.updates.scenario import GOOD

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from fleet_contract.evidence_text import describe_evidence
-from fleet_contract.messages import Evidence, Figures
+from fleet_contract.update_report import Evidence, Figures
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from edge_agent.inference.answers import Failure, ModelInput
 from fleet_contract.baseline import fingerprint
 from fleet_contract.drift import Limits, ModelDrift, merge_counts
 from fleet_contract.manifest import InputKind, Manifest, Runtime, Tensor, WindowInput
-from fleet_contract.messages import Figures
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Figures
 from fleet_controller.drift.baselines import make_baseline
 
 LIMITS = Limits()

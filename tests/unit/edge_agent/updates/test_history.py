@@ -3,8 +3,8 @@
 from edge_agent.updates.history import KEPT, advance, begin, resume
 from edge_agent.updates.ledger import Ledger, UpdateRecord
 from edge_agent.updates.machine import Event
-from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateState as State
 
 
 def fresh(ledger: Ledger) -> UpdateRecord:

@@ -11,9 +11,9 @@ from edge_agent.update_settings import MaintenanceWindow, ShadowSettings
 from edge_agent.updates import fetching
 from edge_agent.updates.conditions import Surroundings
 from edge_agent.updates.trust.job import Failed
-from fleet_contract.messages import Evidence, Figures, UpdateReport
-from fleet_contract.messages import UpdateState as State
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Evidence, Figures, UpdateReport
+from fleet_contract.update_report import UpdateState as State
 from tests.unit.edge_agent.updates.test_updater import Device, Disk, committed, digest
 
 NIGHT = (MaintenanceWindow(cron="0 2 * * *", duration=3600.0),)

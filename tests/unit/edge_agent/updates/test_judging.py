@@ -6,8 +6,8 @@ import pytest
 
 from edge_agent.update_settings import ProbationSettings, QualityLimits
 from edge_agent.updates.judging import find_breach, is_proven
-from fleet_contract.messages import Evidence, Figures
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Evidence, Figures
 
 MB = 10**6
 

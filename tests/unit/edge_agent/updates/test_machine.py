@@ -4,7 +4,7 @@ import pytest
 
 from edge_agent.transitions import IllegalTransition
 from edge_agent.updates.machine import FINAL, INITIAL, RESUME, TRANSITIONS, Event, allows, step
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 
 
 def reachable(start: State) -> set[State]:

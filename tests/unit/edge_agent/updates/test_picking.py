@@ -8,8 +8,8 @@ from edge_agent.settings import InferenceSettings, ModelSettings
 from edge_agent.updates.ledger import Installed, Ledger, UpdateRecord
 from edge_agent.updates.own_device import configured_for, costs_of, note_cost, worker_memory
 from edge_agent.updates.picking import SOLE, Configured, Device, Offer, pick
-from fleet_contract.messages import Evidence, Figures
 from fleet_contract.trust import VariantFacts
+from fleet_contract.update_report import Evidence, Figures
 
 ONNX = VariantFacts(runtime="onnx", runtime_min="1.16", latency_us=4000)
 DEVICE = Device(

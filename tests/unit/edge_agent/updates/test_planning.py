@@ -7,7 +7,7 @@ import pytest
 from edge_agent.updates import planning, refreshing
 from edge_agent.updates.history import DESIRED
 from edge_agent.updates.machine import Event
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 from tests.unit.edge_agent.updates.test_updater import Device
 from tests.unit.edge_agent.updates.test_updater import boot as boot
 

@@ -18,7 +18,7 @@ from edge_agent.updates.policy import (
 )
 from edge_agent.updates.trust.job import MetadataValid
 from fleet_contract.messages import DesiredModel
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.update_report import UpdateState as State
 
 releases = st.integers(1, 5)
 desired = st.none() | releases.map(lambda release: DesiredModel(model="frost", release=release))

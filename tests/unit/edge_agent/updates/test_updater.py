@@ -18,9 +18,10 @@ from edge_agent.updates.ports import Candidate, Failure
 from edge_agent.updates.trust.job import Done, Failed, Fetched, Job, Message, MetadataValid, Progress, Verified
 from edge_agent.updates.updater import Updater
 from fleet_contract.bundle import BundleError
-from fleet_contract.messages import Desired, DesiredModel, Evidence, Figures, NoteKind
-from fleet_contract.messages import UpdateState as State
+from fleet_contract.messages import Desired, DesiredModel, NoteKind
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import Evidence, Figures
+from fleet_contract.update_report import UpdateState as State
 
 
 def digest(release: int) -> str:

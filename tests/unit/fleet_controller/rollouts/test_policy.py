@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_contract.messages import UpdateState
 from fleet_contract.reasons import Reason
+from fleet_contract.update_report import UpdateState
 from fleet_controller.rollouts.machine import DeviceState
 from fleet_controller.rollouts.policy import (
     Evidence,
