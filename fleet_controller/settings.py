@@ -131,6 +131,8 @@ class RegistrySettings(Section):
     load_models: bool = True
     """Load each bundle before it is published, in a process of its own, to hold its tensors against the manifest. What this
     machine has no runtime for is published unseen. False: only devices load models."""
+    deltas_from: int = Field(default=3, ge=0)
+    """How many earlier releases of a model a delta to its newest one starts from: where most of the fleet is. 0: no deltas."""
     refresh: Duration = Field(default=86400.0, gt=0)
     """How often the timestamp is signed again; devices stop believing one that is a week old."""
 

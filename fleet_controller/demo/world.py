@@ -117,12 +117,16 @@ class World:
         self.processes.start(
             "controller",
             [*FLEET, "serve", "--config", str(self._controller / "controller.toml")],
-            {"SMALLHOLD_CONTROLLER__ENROLMENT__BROKER_PORT": str(self.mqtt_link.port)},
+            {
+                "SMALLHOLD_CONTROLLER__ENROLMENT__BROKER_PORT": str(self.mqtt_link.port),
+                # From a delta that was made in time a device would have the right bytes of the version that is tampered with.
+                "SMALLHOLD_CONTROLLER__REGISTRY__DELTAS_FROM": "0",
+            },
         )
 
     def stored_bundle(self, sha256: str) -> Path:
         """The file that devices download; raises DemoError if it is not there."""
-        found = [path for path in (self._controller / "repository").rglob(f"{sha256}*") if path.is_file()]
+        found = [path for path in (self._controller / "repository" / "targets").rglob(f"{sha256}*") if path.is_file()]
         if len(found) != 1:
             raise DemoError(f"the bundle {sha256[:12]} is not in the repository")
         return found[0]

@@ -18,8 +18,6 @@ from fleet_contract.delta import DELTA_SUFFIX, delta_name
 from fleet_controller.durable import fsync_folder
 from fleet_controller.registry.publication import PublishedRelease
 
-EARLIER: Final = 3
-"""Releases of a model that a delta to its newest one starts from: where most of a fleet is."""
 LARGEST: Final = 0.7
 """Of the whole bundle's bytes; a larger delta saves too little to be kept."""
 LONGEST_SECONDS: Final = 1800.0
@@ -30,9 +28,9 @@ log = logging.getLogger(__name__)
 
 
 def wanted_pairs(
-    releases: Sequence[PublishedRelease], floors: Mapping[str, int]
+    releases: Sequence[PublishedRelease], floors: Mapping[str, int], earlier: int
 ) -> list[tuple[PublishedRelease, PublishedRelease]]:
-    """(from, to) of each delta that is worth having: to the newest release of each model, the nearest first.
+    """(from, to) of each delta that is worth having: to the newest release of a model from `earlier` ones, the nearest first.
 
     From the same variant: those of one release have little in common but their manifest.
     """
@@ -52,7 +50,7 @@ def wanted_pairs(
                 and item.sha256 != target.sha256
             ]
             before.sort(key=lambda item: item.release.release, reverse=True)
-            pairs += [(item, target) for item in before[:EARLIER]]
+            pairs += [(item, target) for item in before[:earlier]]
     return pairs
 
 
@@ -66,10 +64,11 @@ class Deltas:
         releases: Callable[[], Sequence[PublishedRelease]],
         floors: Callable[[], Mapping[str, int]],
         file_of: Callable[[PublishedRelease], Path],
+        earlier: int,
     ) -> None:
-        """`folder` is the repository's. `file_of`: where a release's bundle lies."""
+        """`folder` is the repository's. `file_of`: where a release's bundle lies. `earlier`: releases to start from."""
         self.folder = folder / "deltas"
-        self._releases, self._floors, self._file_of = releases, floors, file_of
+        self._releases, self._floors, self._file_of, self._earlier = releases, floors, file_of, earlier
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._making: subprocess.Popen[bytes] | None = None
@@ -116,7 +115,7 @@ class Deltas:
     def bring_up_to_date(self) -> None:
         """Make what is missing and remove what nobody asks for any more. Raises OSError and PublicationError."""
         self.folder.mkdir(exist_ok=True)
-        pairs = wanted_pairs(self._releases(), self._floors())
+        pairs = wanted_pairs(self._releases(), self._floors(), self._earlier)
         names = {delta_name(base.sha256, target.sha256) for base, target in pairs}
         for path in self.folder.iterdir():
             if path.with_suffix(DELTA_SUFFIX).name not in names:

@@ -28,13 +28,19 @@ log = logging.getLogger(__name__)
 class Registry:
     """The signed repository and its copy in the database. Callable from any thread."""
 
-    def __init__(self, repository: Repository, uploads: Path, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, repository: Repository, uploads: Path, database: Database, clock: Callable[[], float], deltas_from: int
+    ) -> None:
         self.repository = repository
         self.uploads = uploads
         self._database = database
         self._clock = clock
         self.deltas = Deltas(
-            repository.folder, releases=repository.releases, floors=repository.floors, file_of=repository.target_file
+            repository.folder,
+            releases=repository.releases,
+            floors=repository.floors,
+            file_of=repository.target_file,
+            earlier=deltas_from,
         )
 
     def publish(self, signed: bytes, bundles: Sequence[Path], operator: str) -> ReleaseRow:
@@ -133,7 +139,7 @@ def open_registry(settings: ControllerSettings, database: Database, clock: Calla
     folder.uploads.mkdir(mode=0o700, exist_ok=True)
     for leftover in folder.uploads.iterdir():
         leftover.unlink()
-    registry = Registry(repository, folder.uploads, database, clock)
+    registry = Registry(repository, folder.uploads, database, clock, settings.registry.deltas_from)
     if repository.resume():
         log.warning("a change of keys that was cut off is finished")
     registry.sync()

@@ -1,5 +1,6 @@
 """Tries mutated files in real workers, by the daemon's own code on its own loop, and judges how each ended."""
 
+import gc
 import os
 import time
 from collections import Counter
@@ -160,6 +161,7 @@ class Trials:
 
     def run(self, first: int, count: int, jobs: int, seconds: float) -> Tally:
         """Try `count` mutations from number `first` on, `jobs` at a time; begins none after `seconds`."""
+        gc.collect()  # what earlier work of this process left to the collector would close in between
         descriptors, size, start = len(os.listdir("/proc/self/fd")), 0, time.monotonic()
         last = first + count
         number = first

@@ -14,7 +14,7 @@ from fleet_contract.delta import MARGIN_BYTES, PIECE_BYTES, delta_name, read_hea
 from fleet_contract.trust import Release
 from fleet_controller.registry.bundles import build_bundle
 from fleet_controller.registry.delta_making import make_delta, source_of
-from fleet_controller.registry.deltas import EARLIER, Deltas, wanted_pairs
+from fleet_controller.registry.deltas import Deltas, wanted_pairs
 from fleet_controller.registry.publication import PublishedRelease
 
 Make = Callable[..., Path]
@@ -104,14 +104,15 @@ def test_what_is_no_bundle_leaves_nothing_behind(tmp_path: Path, model_folder: M
 def test_deltas_lead_to_the_newest_release_of_each_model_from_the_last_ones(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"x")
     releases = []
-    for number in range(1, EARLIER + 4):
+    for number in range(1, 7):
         (tmp_path / "x").write_bytes(b"frost%d" % number)
         releases.append(published(tmp_path / "x", number))
     releases.append(published(tmp_path / "x", 1, "leak"))
-    pairs = [(base.release.release, target.release.release) for base, target in wanted_pairs(releases, {})]
-    newest = EARLIER + 3
-    assert pairs == [(newest - step, newest) for step in range(1, EARLIER + 1)]
-    assert wanted_pairs(releases, {"frost": newest + 1}) == []
+    pairs = [(base.release.release, target.release.release) for base, target in wanted_pairs(releases, {}, 3)]
+    newest = 6
+    assert pairs == [(newest - step, newest) for step in range(1, 4)]
+    assert wanted_pairs(releases, {"frost": newest + 1}, 3) == []
+    assert wanted_pairs(releases, {}, 0) == []
 
 
 def test_a_delta_never_leads_from_one_variant_to_another(tmp_path: Path) -> None:
@@ -119,10 +120,10 @@ def test_a_delta_never_leads_from_one_variant_to_another(tmp_path: Path) -> None
     for number, variant in ((1, "fp32"), (1, "int8"), (2, "int8"), (2, "fp32"), (3, "int8")):
         (tmp_path / "x").write_bytes(f"{number}{variant}".encode())
         releases.append(published(tmp_path / "x", number, variant=variant))
-    pairs = [(base.release.release, target.release.variant) for base, target in wanted_pairs(releases, {})]
+    pairs = [(base.release.release, target.release.variant) for base, target in wanted_pairs(releases, {}, 3)]
     assert pairs == [(2, "int8"), (1, "int8")]
-    assert all(base.release.variant == target.release.variant for base, target in wanted_pairs(releases[:4], {}))
-    assert len(wanted_pairs(releases[:4], {})) == 2
+    assert all(base.release.variant == target.release.variant for base, target in wanted_pairs(releases[:4], {}, 3))
+    assert len(wanted_pairs(releases[:4], {}, 3)) == 2
 
 
 class Shelf:
@@ -134,6 +135,7 @@ class Shelf:
             folder,
             releases=lambda: [published(path, number) for number, path in enumerate(self.files, 1)],
             floors=dict,
+            earlier=3,
             file_of=lambda release: self.files[release.release.release - 1],
         )
 
