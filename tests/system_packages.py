@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 PROGRAMS = {
+    "e2fsck": "e2fsprogs",
     "gcc": "gcc",
     "faketime": "faketime",
     "mosquitto": "mosquitto",
