@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from edge_agent.loop import Loop, Timer
 from edge_agent.update_settings import UpdateSettings
 from edge_agent.updates import policy
@@ -91,12 +93,20 @@ class Refreshing:
         if self._failures and not self.running:
             self._schedule(SOON * self._jitter())
 
-    def learn(self, model: str | None, seen: MetadataValid) -> None:
-        """Take in what any child found in valid metadata; `model`: what it was asked about."""
+    def learn_floors(self, seen: MetadataValid) -> None:
+        """Take in what a child found that was asked about no release: it says nothing of when the models expire."""
+        self._take_in(None, msgspec.structs.replace(seen, expires=0.0))
+        self._changed()
+
+    def _take_in(self, model: str | None, seen: MetadataValid) -> None:
         moved = self._floors.take_in(model, seen)
         told = self._tell_revoked()
         if moved or told:
             self._store.save()
+
+    def learn(self, model: str | None, seen: MetadataValid) -> None:
+        """Take in what a child found that looked at the models' metadata; `model`: what it was asked about."""
+        self._take_in(model, seen)
         self._failures, self._failure = 0, None
         interval = self._settings.refresh_interval
         self._schedule(interval * (0.75 + 0.5 * self._jitter()))

@@ -179,7 +179,7 @@ class Updater:
 
     def take_in(self, seen: MetadataValid) -> None:
         """Take in the floors that another fetch with the same signed metadata has seen."""
-        self._refreshing.learn(None, seen)
+        self._refreshing.learn_floors(seen)
 
     def receive(self, amount: int) -> None:
         """Another fetch has taken so many bytes from the network; kept at once, as a restart may follow."""

@@ -200,6 +200,24 @@ def test_what_an_update_s_own_child_saw_counts_too(bench: Bench) -> None:
     assert (report.floors, report.expires, report.expired) == ({"frost": 2}, "2027-01-22T08:00:00Z", False)
 
 
+def test_what_a_configuration_s_child_saw_raises_floors_and_hides_no_failure(bench: Bench) -> None:
+    bench.time.pass_by(2 * FIRST)
+    bench.failed(Reason.METADATA_EXPIRED)
+    valid = MetadataValid(
+        timestamp_version=1,
+        timestamp_keys="k",
+        release_floor=0,
+        reference_time=NOW,
+        floors={"frost": 2},
+        expires=NOW + WEEK,
+    )
+    bench.refreshing.learn_floors(valid)
+    report = bench.refreshing.report()
+    assert report is not None
+    assert (report.floors, report.expires, report.expired) == ({"frost": 2}, None, True)
+    bench.wait()
+
+
 def test_a_revoked_release_that_answers_is_told_once_and_goes_on(bench: Bench) -> None:
     bench.active(3)
     bench.time.pass_by(2 * FIRST)
