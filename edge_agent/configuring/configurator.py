@@ -353,7 +353,7 @@ class Configurator:
             self._folder.save(returned)
         except OSError as error:
             log.warning("the record cannot be written, trying again", extra={"error": str(error)})
-            self._timer = self._loop.call_later(self._look, self._look_at_probation)
+            self._timer = self._loop.call_later(self._settings.updates.retry_min, self._look_at_probation)
             return
         self._watched_since = None
         self._record = returned
