@@ -11,6 +11,7 @@ from tests.attacks.bundles import MODEL
 from tests.attacks.repository import Signing
 from tests.attacks.server import Server
 from tests.faults.programs import Program, until
+from tests.faults.world import UNDER_FAKETIME, faketime_environment
 from tests.hostile_models.device import DEVICE, USERS, Farm
 
 PATIENCE = 30.0
@@ -47,16 +48,8 @@ class Attacked:
 
     def boot_at(self, clock: float) -> None:
         """Start the agent with another clock (seconds since 1970), which goes on from there. Timers are not touched."""
-        wrapper = "import os; print(os.environ['LD_PRELOAD'])"
-        library = subprocess.run(
-            ["faketime", "-f", "+0", sys.executable, "-c", wrapper], capture_output=True, text=True, check=True
-        )
-        fake = {"LD_PRELOAD": library.stdout.strip(), "FAKETIME": f"{clock - time.time():.0f}"}
-        fake |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DISABLE_SHM": "1"}
-        # The library's sleep never returns where only the monotonic clock is true; `select` is let alone.
-        code = "import select, sys, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds)\n"
-        code += "from edge_agent.cli import main\nsys.exit(main())\n"
-        command = [*self._start, sys.executable, "-c", code, *self._command[3:]]
+        fake = faketime_environment() | {"FAKETIME": f"{clock - time.time():.0f}", "FAKETIME_DISABLE_SHM": "1"}
+        command = [*self._start, sys.executable, "-c", UNDER_FAKETIME, *self._command[3:]]
         self.program = Program(command, self.folder / "agent.log", self._environment | fake)
         self.program.start()
 

@@ -194,15 +194,7 @@ class World:
         if not self.conditions.stepped_clock:
             return {}
         self.step_clock(0)
-        pattern, places = _FAKETIME
-        library = next(path for path in map(pattern.format, places) if Path(path).exists())
-        return {
-            "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
+        return faketime_environment() | {"FAKETIME_TIMESTAMP_FILE": str(self.clock_file), "FAKETIME_NO_CACHE": "1"}
 
     def step_clock(self, seconds: int) -> None:
         """Set the agent's wall clock off by this much."""
@@ -228,6 +220,13 @@ class World:
         """The model's worker, once it answers."""
         status = self.status()
         return status["workers"][0]["pid"] if status and status["models"] else None
+
+
+def faketime_environment() -> dict[str, str]:
+    """For a program whose wall clock alone is another. The command `faketime` would stand between it and its signals."""
+    pattern, places = _FAKETIME
+    library = next(path for path in map(pattern.format, places) if Path(path).exists())
+    return {"LD_PRELOAD": library, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
 
 
 def can_mount() -> bool:

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from fleet_contract.configuration import DesiredConfiguration
 from fleet_contract.messages import Desired, DesiredModel, encode
 from fleet_controller.demo.brokers import Broker
 from fleet_controller.registry.repository import create_repository
-from tests.faults.world import UNDER_FAKETIME
+from tests.faults.world import UNDER_FAKETIME, faketime_environment
 from tests.integration.test_agent_process import PATIENCE, Agents, Bench, install_leak, until, with_leak
 from tests.integration.test_agent_process import agents as agents
 from tests.integration.test_agent_process import site as site
@@ -84,8 +85,8 @@ def test_an_update_waits_for_an_operator_and_for_its_window_and_goes_on(agents: 
 def test_a_device_that_boots_in_1970_goes_on_working_and_says_so(agents: Agents, site: Broker, tester: Bench) -> None:
     with_updates(agents, site.port, opens_in(-60))
     install_leak(agents.folder / "state")
-    environment = ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", "faketime", "-f", "@1970-01-01 00:10:00"]
-    program = [*environment, sys.executable, "-c", UNDER_FAKETIME]
+    clock = faketime_environment() | {"FAKETIME": f"{600 - time.time():.0f}"}
+    program = ["env", *(f"{name}={value}" for name, value in clock.items()), sys.executable, "-c", UNDER_FAKETIME]
     agents.command = lambda name: [*program, name, "--config", str(agents.config)]  # type: ignore[method-assign]
     agents.start()
     tester.event(1)
