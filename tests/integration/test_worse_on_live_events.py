@@ -152,6 +152,7 @@ def _with_limits(config: str, *, slack: str) -> str:
     for there, wanted in (
         ("inputs = 20", f"inputs = {LIMIT}"),
         ("time = 4", "time = 60"),
+        ("min_confidence_ratio = 0.5", "min_confidence_ratio = 0.7"),
         ('latency_slack = "500ms"', f'latency_slack = "{slack}"\ndrift_inputs = {LIMIT // 2}'),
     ):
         assert there in config
